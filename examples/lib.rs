@@ -1,0 +1,1 @@
+//! Programs that embed `skill-core`; run one with `cargo run --example NAME`.
