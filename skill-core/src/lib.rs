@@ -1,1 +1,12 @@
-//! The engine.
+//! Runs an AI agent's actions against the outside world.
+//!
+//! The order of the `mod` lines is the dependency order: a module uses only modules above it.
+
+pub mod clock;
+pub mod error;
+pub mod id;
+pub mod name;
+pub mod record;
+pub mod store;
+
+pub use crate::error::{Error, ErrorKind, Result};

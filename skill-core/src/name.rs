@@ -1,0 +1,259 @@
+//! Names that people and programs write: slugs, owners, users, actions.
+
+use std::{borrow::Borrow, fmt, sync::Arc};
+
+use crate::error::{Error, Result};
+
+/// The longest slug, in characters.
+const SLUG: usize = 64;
+/// The longest owner or user name, in characters.
+const PARTY: usize = 128;
+
+/// Words that no integration and no skill category may be called, because routes begin with them.
+const RESERVED: &[&str] = &[
+    ".well-known",
+    "admin",
+    "agent-webhooks",
+    "agents",
+    "api-keys",
+    "approvals",
+    "apps",
+    "artifacts",
+    "audit",
+    "auth",
+    "connect",
+    "connections",
+    "conversations",
+    "executions",
+    "keys",
+    "mcp",
+    "memories",
+    "quotas",
+    "scheduled-jobs",
+    "sessions",
+    "skills",
+    "tools",
+    "triggers",
+    "users",
+    "webhooks",
+];
+
+/// The name of an integration, an endpoint, a category or a skill.
+///
+/// Lower-case letters, digits, `_` and `-`, beginning with a letter or digit, 1 to 64 characters.
+/// `_` and `-` are alike: `list_prs` and `list-prs` are equal.
+///
+/// ```
+/// use skill_core::name::Slug;
+/// assert_eq!(Slug::parse("list_prs")?, Slug::parse("list-prs")?);
+/// assert!(Slug::parse("GitHub").is_err());
+/// # Ok::<(), skill_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Slug {
+    written: Arc<str>,
+    canonical: Arc<str>,
+}
+
+impl Slug {
+    /// Reads a slug.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it is not one.
+    pub fn parse(text: &str) -> Result<Self> {
+        let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let starts = text.bytes().next().is_some_and(is_word);
+        let fits = text.len() <= SLUG && text.bytes().all(|b| is_word(b) || b == b'_' || b == b'-');
+        if !(starts && fits) {
+            return Err(Error::invalid(
+                "expected a name of 1 to 64 lower-case letters, digits, `_` or `-`",
+            ));
+        }
+        let written: Arc<str> = text.into();
+        let canonical =
+            if text.contains('_') { text.replace('_', "-").into() } else { written.clone() };
+        Ok(Self { written, canonical })
+    }
+
+    /// The slug as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.written
+    }
+
+    /// The slug with `-` for every `_`: equal slugs have equal canonical forms.
+    pub fn canonical(&self) -> &str {
+        &self.canonical
+    }
+
+    /// Whether routes need this word, so that nothing may be called so.
+    pub fn is_reserved(&self) -> bool {
+        RESERVED.contains(&self.canonical())
+    }
+}
+
+impl PartialEq for Slug {
+    fn eq(&self, other: &Self) -> bool {
+        self.canonical == other.canonical
+    }
+}
+
+impl Eq for Slug {}
+
+impl std::hash::Hash for Slug {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.canonical.hash(state);
+    }
+}
+
+impl PartialOrd for Slug {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Slug {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.canonical.cmp(&other.canonical)
+    }
+}
+
+/// Look-ups by the canonical form need no allocation.
+impl Borrow<str> for Slug {
+    fn borrow(&self) -> &str {
+        &self.canonical
+    }
+}
+
+impl fmt::Display for Slug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.written)
+    }
+}
+
+impl fmt::Debug for Slug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.written, f)
+    }
+}
+
+/// Reads the name of an owner or a user: 1 to 128 of `A-Z a-z 0-9 . _ - @ :`.
+fn party(text: &str, what: &'static str) -> Result<Arc<str>> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-@:".contains(&b);
+    if text.is_empty() || text.len() > PARTY || !text.bytes().all(fits) {
+        return Err(Error::invalid(format!(
+            "expected the name of {what}: 1 to 128 letters, digits or any of `. _ - @ :`"
+        )));
+    }
+    Ok(text.into())
+}
+
+/// Makes one name type around shared text.
+macro_rules! party {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Reads the name.
+            ///
+            /// # Errors
+            /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it is empty, too
+            /// long or holds another character.
+            pub fn parse(text: &str) -> Result<Self> {
+                party(text, $what).map(Self)
+            }
+
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+    };
+}
+
+party!(
+    /// Names an owner (tenant): connections, keys, runs and limits belong to one.
+    ///
+    /// ```
+    /// use skill_core::name::OwnerId;
+    /// assert_eq!(OwnerId::parse("acme")?.as_str(), "acme");
+    /// # Ok::<(), skill_core::Error>(())
+    /// ```
+    OwnerId, "an owner"
+);
+party!(
+    /// Names a person on whose behalf an owner's key acts.
+    ///
+    /// ```
+    /// use skill_core::name::UserId;
+    /// assert!(UserId::parse("").is_err());
+    /// ```
+    UserId, "a user"
+);
+
+impl OwnerId {
+    /// The owner that a fresh store begins with.
+    pub fn standard() -> Self {
+        Self("default".into())
+    }
+}
+
+/// One action: an endpoint of an integration, or a skill of a category.
+///
+/// ```
+/// use skill_core::name::{ActionName, Slug};
+/// let action = ActionName { namespace: Slug::parse("github")?, name: Slug::parse("get_repo")? };
+/// assert_eq!(action.to_string(), "github/get_repo");
+/// # Ok::<(), skill_core::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ActionName {
+    /// The integration or the category.
+    pub namespace: Slug,
+    /// The endpoint or the skill.
+    pub name: Slug,
+}
+
+impl fmt::Display for ActionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn underscore_and_hyphen_are_alike() {
+        assert_eq!(Slug::parse("a_b-c").unwrap(), Slug::parse("a-b_c").unwrap());
+        assert_eq!(Slug::parse("a_b").unwrap().as_str(), "a_b");
+    }
+
+    #[test]
+    fn what_is_no_slug_is_refused() {
+        for text in ["", "A", "a b", "_a", "-a", "a%2e", "a/b", "é", "..", &"a".repeat(65)] {
+            assert!(Slug::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reserved_words_are_known_in_both_spellings() {
+        assert!(Slug::parse("api_keys").unwrap().is_reserved());
+        assert!(Slug::parse("api-keys").unwrap().is_reserved());
+        assert!(!Slug::parse("github").unwrap().is_reserved());
+    }
+}

@@ -1,0 +1,227 @@
+//! Executions: one row per run of an action.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::{
+    error::ErrorKind,
+    id::{AppId, ConnectionId, ExecutionId, KeyId},
+    name::{ActionName, OwnerId, UserId},
+    record::Sealed,
+};
+
+/// Where a run stands.
+///
+/// ```
+/// use skill_core::record::execution::{Event, State, transition};
+/// assert_eq!(transition(State::Queued, Event::Start), Some(State::Running));
+/// assert_eq!(transition(State::Success, Event::Fail), None);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Waits for a worker.
+    Queued,
+    /// Somebody works on it.
+    Running,
+    /// Ended well.
+    Success,
+    /// Ended in an error.
+    Error,
+    /// Ended because somebody asked.
+    Cancelled,
+}
+
+impl State {
+    /// The name under which the state is kept and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Success => "success",
+            Self::Error => "error",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Reads what [`State::as_str`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Queued, Self::Running, Self::Success, Self::Error, Self::Cancelled]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+    }
+
+    /// Whether nothing can change any more.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Success | Self::Error | Self::Cancelled)
+    }
+}
+
+/// What can happen to a run.
+///
+/// ```
+/// use skill_core::record::execution::Event;
+/// assert_ne!(Event::Start, Event::Cancel);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// A worker took it.
+    Start,
+    /// It goes back to the queue.
+    Requeue,
+    /// It ended well.
+    Succeed,
+    /// It ended in an error.
+    Fail,
+    /// Somebody asked to stop it.
+    Cancel,
+}
+
+/// The state after `event`; `None` when the event cannot happen in `state`.
+pub fn transition(state: State, event: Event) -> Option<State> {
+    match (state, event) {
+        (State::Queued, Event::Start) => Some(State::Running),
+        (State::Running, Event::Requeue) => Some(State::Queued),
+        (State::Running, Event::Succeed) => Some(State::Success),
+        (State::Queued | State::Running, Event::Fail) => Some(State::Error),
+        (State::Queued | State::Running, Event::Cancel) => Some(State::Cancelled),
+        (State::Queued, Event::Requeue | Event::Succeed)
+        | (State::Running, Event::Start)
+        | (State::Success | State::Error | State::Cancelled, _) => None,
+    }
+}
+
+/// What an action does to the outside.
+///
+/// ```
+/// use skill_core::record::execution::Class;
+/// assert!(Class::Read < Class::Destructive);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Changes nothing.
+    Read,
+    /// Changes something.
+    Write,
+    /// Removes or overwrites something that cannot be had back.
+    Destructive,
+}
+
+impl Class {
+    /// The name under which the class is declared and kept.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Destructive => "destructive",
+        }
+    }
+
+    /// Reads what [`Class::as_str`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Read, Self::Write, Self::Destructive].into_iter().find(|c| c.as_str() == text)
+    }
+}
+
+/// Where the time of a run went.
+///
+/// ```
+/// use std::time::Duration;
+/// use skill_core::record::execution::Timing;
+/// let timing = Timing { total: Duration::from_millis(9), upstream: Duration::from_millis(7) };
+/// assert_eq!(timing.ours(), Duration::from_millis(2));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timing {
+    /// From the first stage to the answer.
+    pub total: Duration,
+    /// Of that, waiting for the upstream.
+    pub upstream: Duration,
+}
+
+impl Timing {
+    /// The engine's own part.
+    pub fn ours(self) -> Duration {
+        self.total.saturating_sub(self.upstream)
+    }
+}
+
+/// One run of an action.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Execution {
+    /// Its name in the API.
+    pub id: ExecutionId,
+    /// Whom it belongs to.
+    pub owner: OwnerId,
+    /// The person it acts for.
+    pub user: Option<UserId>,
+    /// The key that asked; `None` for the operator and the engine itself.
+    pub key: Option<KeyId>,
+    /// The action.
+    pub action: ActionName,
+    /// The revision of the action that was meant.
+    pub revision: String,
+    /// What the action does to the outside.
+    pub class: Class,
+    /// The connection it went through.
+    pub connection: Option<ConnectionId>,
+    /// The app of that connection.
+    pub app: Option<AppId>,
+    /// The run that asked for this one.
+    pub parent: Option<ExecutionId>,
+    /// Where it stands.
+    pub state: State,
+    /// How often it was sent to the upstream.
+    pub attempts: u32,
+    /// The status of the upstream's answer.
+    pub upstream_status: Option<u16>,
+    /// Why it ended in an error of ours.
+    pub error: Option<ErrorKind>,
+    /// Where the time went.
+    pub timing: Timing,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// Lets a caller repeat a request without repeating its effect.
+///
+/// Scope: owner, action and `key`, across dialects and API keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    /// What the caller sent as `Idempotency-Key`.
+    pub key: String,
+    /// The hash of the action's inputs as parsed JSON.
+    pub inputs: [u8; 32],
+    /// When the record ends.
+    pub expires_at: Timestamp,
+}
+
+/// What [`begin`](crate::store::ExecutionStore::begin) found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begun {
+    /// Nothing: the run is recorded, durably.
+    New,
+    /// The same request ended before; this is its sealed outcome.
+    Same(ExecutionId, Sealed),
+    /// The same request runs at this moment, or ended with an unknown outcome.
+    Running(ExecutionId),
+    /// The key was used with other inputs.
+    Differs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_final_state_never_changes() {
+        for state in [State::Success, State::Error, State::Cancelled] {
+            for event in [Event::Start, Event::Requeue, Event::Succeed, Event::Fail, Event::Cancel]
+            {
+                assert_eq!(transition(state, event), None);
+            }
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Where records are kept: one small trait per part, [`Store`] is all of them.
+//!
+//! Every method that touches an owner's data takes the owner first. The two exceptions say so: a
+//! key and a connect link are how an owner is *found*.
+//!
+//! To add a backend: a folder with one file per part, one line where stores are opened, and a test
+//! that runs [`suite`] against it. Promises stand in the traits' docs and are tested in the suite.
+
+mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+#[cfg(any(test, feature = "test-suite"))]
+pub mod suite;
+
+use std::{fmt::Debug, time::Duration};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+pub use self::memory::MemoryStore;
+use crate::{
+    error::Result,
+    id::{AppId, ConnectionId, ExecutionId, KeyId},
+    name::{OwnerId, Slug},
+    record::{
+        Sealed,
+        app::{App, Holder},
+        audit::Entry,
+        connection::{Connection, ConnectionRef, Revision},
+        execution::{Begun, Execution, Idempotency, State},
+        flow::{Departure, Flow, TokenHash},
+        key::{Key, KeyHash},
+        owner::Owner,
+        usage::{Reserve, Share},
+    },
+};
+
+/// Owners.
+#[async_trait]
+pub trait OwnerStore {
+    /// Returns the owner, and makes it on first use, durably.
+    async fn ensure_owner(&self, owner: &Owner) -> Result<Owner>;
+    /// Returns the owner, if there is one.
+    async fn owner(&self, id: &OwnerId) -> Result<Option<Owner>>;
+    /// Puts the owner on a plan; `None` for the default plan. False when there is no such owner.
+    async fn set_plan(&self, id: &OwnerId, plan: Option<&str>) -> Result<bool>;
+}
+
+/// API keys.
+#[async_trait]
+pub trait KeyStore {
+    /// Keeps a new key, durably, unless its owner has `most` live ones at `key.created_at` already:
+    /// then nothing changes and it returns false. Counting and keeping are one transaction.
+    async fn insert_key(&self, key: &Key, most: Option<u32>) -> Result<bool>;
+    /// Finds a key by its hash, whoever owns it: this is how an owner is found.
+    async fn key_by_hash(&self, hash: &KeyHash) -> Result<Option<Key>>;
+    /// The owner's keys, the newest first, revoked ones included.
+    async fn keys(&self, owner: &OwnerId) -> Result<Vec<Key>>;
+    /// Marks a key as revoked, durably. True when it is revoked afterwards; a key that was revoked
+    /// earlier keeps its time. False when the owner has no such key.
+    async fn revoke_key(&self, owner: &OwnerId, id: KeyId, at: Timestamp) -> Result<bool>;
+}
+
+/// Connections.
+#[async_trait]
+pub trait ConnectionStore {
+    /// Keeps a new connection, durably, unless its owner has `most` already: then nothing changes
+    /// and it returns false. Counting and keeping are one transaction. The owner's (and user's)
+    /// first connection of an integration becomes the default one.
+    async fn insert_connection(&self, connection: &Connection, most: Option<u32>) -> Result<bool>;
+    /// Returns the owner's connection.
+    async fn connection(&self, owner: &OwnerId, id: ConnectionId) -> Result<Option<Connection>>;
+    /// The owner's connections, the oldest first; of one integration when one is named.
+    async fn connections(
+        &self,
+        owner: &OwnerId,
+        integration: Option<&Slug>,
+    ) -> Result<Vec<Connection>>;
+    /// Replaces what may change: label, default, app, fields, account, status, last error, scopes,
+    /// `updated_at`, `expires_at`; owner, user, integration and `created_at` stay. Making one the
+    /// default takes that from the others of the same owner, user and integration. False when the
+    /// owner has no such connection.
+    async fn update_connection(&self, connection: &Connection) -> Result<bool>;
+    /// Removes a connection, its grant and its flows, durably, in one transaction. When it was the
+    /// default, the oldest that is left becomes it. False when the owner has no such connection.
+    async fn delete_connection(&self, owner: &OwnerId, id: ConnectionId) -> Result<bool>;
+}
+
+/// Grants: sealed credentials with a revision, and the lease for renewing one.
+#[async_trait]
+pub trait GrantStore {
+    /// Returns the grant and its revision.
+    async fn grant(&self, at: &ConnectionRef) -> Result<Option<(Sealed, Revision)>>;
+    /// Writes `new`, durably, if the grant is still at `seen` (`None`: if there is none). Otherwise
+    /// changes nothing and returns `None`. Also `None` when the connection does not exist.
+    /// Returns the new revision, which no earlier grant of this connection had.
+    async fn replace_grant(
+        &self,
+        at: &ConnectionRef,
+        new: &Sealed,
+        seen: Option<Revision>,
+    ) -> Result<Option<Revision>>;
+    /// Destroys the grant, durably.
+    async fn forget_grant(&self, at: &ConnectionRef) -> Result<()>;
+    /// Takes the lease for renewing this grant until `now + hold`, for whoever `token` names. False
+    /// when somebody else holds it and it has not lapsed. The holder may take it again.
+    async fn lease_renewal(
+        &self,
+        at: &ConnectionRef,
+        token: &str,
+        now: Timestamp,
+        hold: Duration,
+    ) -> Result<bool>;
+    /// Gives the lease back; a token that does not hold it changes nothing.
+    async fn release_renewal(&self, at: &ConnectionRef, token: &str) -> Result<()>;
+    /// Every grant there is, page by page after `after`, for re-sealing under a new key.
+    async fn grants_after(
+        &self,
+        after: Option<ConnectionId>,
+        most: u32,
+    ) -> Result<Vec<(ConnectionRef, Sealed, Revision)>>;
+}
+
+/// Apps: OAuth clients.
+#[async_trait]
+pub trait AppStore {
+    /// Keeps an app, durably; one with the same id is replaced.
+    async fn put_app(&self, app: &App) -> Result<()>;
+    /// Returns an app that `owner` may use: its own or the system's.
+    async fn app(&self, owner: &OwnerId, id: AppId) -> Result<Option<App>>;
+    /// The holder's apps for an integration, the newest first.
+    async fn apps(&self, holder: &Holder, integration: &Slug) -> Result<Vec<App>>;
+}
+
+/// Flows: people on their way to connect an account.
+#[async_trait]
+pub trait FlowStore {
+    /// Keeps a new flow, durably. Flows that ended before `now` are swept on the way.
+    async fn insert_flow(&self, flow: &Flow, now: Timestamp) -> Result<()>;
+    /// Finds a flow by its link, whoever owns it, if the link is neither used nor past its end.
+    async fn flow_by_link(&self, link: &TokenHash, now: Timestamp) -> Result<Option<Flow>>;
+    /// Uses the link up and records the departure, durably, in one transaction; `None` for links
+    /// that end without one (a form that takes a key). False when the link is used or past its
+    /// end: nothing changes then.
+    async fn depart(
+        &self,
+        link: &TokenHash,
+        departure: Option<&Departure>,
+        now: Timestamp,
+    ) -> Result<bool>;
+    /// Finds the flow that left with `state` in the browser that `browser` names, and uses the
+    /// state up, durably. `None` when the state is unknown, used, past its end or of another
+    /// browser; then nothing is used up.
+    async fn arrive(
+        &self,
+        state: &TokenHash,
+        browser: &TokenHash,
+        now: Timestamp,
+    ) -> Result<Option<(Flow, Departure)>>;
+}
+
+/// Which executions a listing wants.
+///
+/// ```
+/// let filter = skill_core::store::ExecutionFilter::default();
+/// assert_eq!(filter.limit, 50);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExecutionFilter {
+    /// In this state only.
+    pub state: Option<State>,
+    /// Of this integration or category only.
+    pub namespace: Option<Slug>,
+    /// How many at most.
+    pub limit: u32,
+    /// How many to leave out first.
+    pub offset: u64,
+}
+
+impl Default for ExecutionFilter {
+    fn default() -> Self {
+        Self { state: None, namespace: None, limit: 50, offset: 0 }
+    }
+}
+
+/// Executions.
+#[async_trait]
+pub trait ExecutionStore {
+    /// Records a run that is about to be sent, durably, unless `idempotency` names one that was
+    /// recorded before and has not expired: see [`Begun`]. One transaction. An idempotent run that
+    /// stands as running although its process has ended stays [`Begun::Running`].
+    async fn begin(&self, run: &Execution, idempotency: Option<&Idempotency>) -> Result<Begun>;
+    /// Records runs that ended, in one transaction: a run that [`begin`](Self::begin) recorded is
+    /// replaced, unless it is final already; any other is added. Also moves `last_used_at` of the
+    /// keys and connections that they used. `outcome` is the sealed answer for a replay.
+    async fn record(&self, runs: &[(Execution, Option<Sealed>)]) -> Result<()>;
+    /// Returns the owner's run.
+    async fn execution(&self, owner: &OwnerId, id: ExecutionId) -> Result<Option<Execution>>;
+    /// The owner's runs, the newest first, and how many match in all.
+    async fn executions(
+        &self,
+        owner: &OwnerId,
+        filter: &ExecutionFilter,
+    ) -> Result<(Vec<Execution>, u64)>;
+    /// Removes runs that ended before `before` and idempotency records that expired by `now`, at
+    /// most `most` of each; returns how many runs went.
+    async fn prune(&self, before: Timestamp, now: Timestamp, most: u32) -> Result<u64>;
+}
+
+/// Reserved shares of limits.
+#[async_trait]
+pub trait UsageStore {
+    /// Notes what the process has spent, grants what the window still has room for, and notes the
+    /// grant in the bucket `until`: durably, in one transaction.
+    ///
+    /// The room is `limit` less everything that stands in the window for every process. A bucket
+    /// later than `until` counts as `until`, so that a clock that was set back never blocks for
+    /// longer than the window. Rows that have left the window are swept on the way.
+    async fn reserve(&self, owner: &OwnerId, reserve: &Reserve) -> Result<Share>;
+}
+
+/// The audit.
+#[async_trait]
+pub trait AuditStore {
+    /// Adds an entry, durably.
+    async fn append_audit(&self, entry: &Entry) -> Result<()>;
+    /// The owner's newest entries, the newest first.
+    async fn audit(&self, owner: &OwnerId, most: u32) -> Result<Vec<Entry>>;
+}
+
+/// Facts about the store itself.
+#[async_trait]
+pub trait MetaStore {
+    /// Returns a fact.
+    async fn meta(&self, name: &str) -> Result<Option<Vec<u8>>>;
+    /// Keeps a fact, durably, if there is none of this name; returns the one that then stands.
+    async fn meta_or_insert(&self, name: &str, value: &[u8]) -> Result<Vec<u8>>;
+    /// Answers when the store can read and write.
+    async fn ping(&self) -> Result<()>;
+}
+
+/// All parts of a store.
+///
+/// A method that returns without an error has done what it says; "durably" means that it survives
+/// `kill -9` and a power cut. Failures of the storage are
+/// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable); records that cannot be read are
+/// [`ErrorKind::Internal`](crate::ErrorKind::Internal).
+pub trait Store:
+    OwnerStore
+    + KeyStore
+    + ConnectionStore
+    + GrantStore
+    + AppStore
+    + FlowStore
+    + ExecutionStore
+    + UsageStore
+    + AuditStore
+    + MetaStore
+    + Debug
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<T> Store for T where
+    T: OwnerStore
+        + KeyStore
+        + ConnectionStore
+        + GrantStore
+        + AppStore
+        + FlowStore
+        + ExecutionStore
+        + UsageStore
+        + AuditStore
+        + MetaStore
+        + Debug
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+const _: Option<&dyn Store> = None;
