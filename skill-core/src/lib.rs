@@ -1,1 +1,6 @@
 //! The engine.
+
+/// How calls leave this process.
+pub mod transport {
+    pub mod egress;
+}
