@@ -1,5 +1,7 @@
 //! The engine.
 
+pub mod json;
+
 /// How calls leave this process.
 pub mod transport {
     pub mod egress;

@@ -45,8 +45,8 @@ fn is_isatap(address: Ipv6Addr) -> bool {
 /// The well-known prefix that NAT64 gateways translate (RFC 6052, 2.1).
 static NAT64: LazyLock<Ipv6Net> = LazyLock::new(|| v6("64:ff9b::/96"));
 
-/// All the unicast space that IANA has opened (RFC 4291, 2.4); outside it nothing is routed, so
-/// whatever is defined there next is refused until someone looks at it.
+/// All the unicast space that IANA has opened (its IPv6 address space registry; RFC 4291, 2.4).
+/// Outside it nothing is routed, so whatever is defined there next is refused until someone looks.
 static GLOBAL_UNICAST: LazyLock<Ipv6Net> = LazyLock::new(|| v6("2000::/3"));
 
 /// The IANA IPv4 special-purpose registry (RFC 6890), multicast, and metadata hosts.
@@ -81,8 +81,7 @@ static SPECIAL_V4: LazyLock<Vec<Ipv4Net>> = LazyLock::new(|| {
         // Azure's wire server hands out machine configuration from an address that looks public:
         // https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
         "168.63.129.16/32",
-        // Equinix Metal, formerly Packet: metadata.packet.net is this one address, as the clusters
-        // that block it note (kinvolk/lokomotive, gardener).
+        // The metadata service of Equinix Metal, once Packet: metadata.packet.net is this address.
         "192.80.8.124/32",
     ]
     .map(v4)
