@@ -2,13 +2,13 @@
 //!
 //! The order of the `mod` lines is the dependency order: a module uses only modules above it.
 
+pub mod clock;
 pub mod error;
 pub mod id;
-pub mod name;
-pub mod clock;
 pub mod json;
+pub mod name;
 pub mod record;
-pub mod transport;
 pub mod store;
+pub mod transport;
 
 pub use crate::error::{Error, ErrorKind, Result};

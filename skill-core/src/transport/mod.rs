@@ -17,9 +17,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use url::Url;
 
+pub use self::body::{Body, Chunks};
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::ReqwestTransport;
-pub use self::body::{Body, Chunks};
 use crate::{clock::Deadline, error::Result};
 
 /// Sends requests to outside services.

@@ -80,7 +80,9 @@ impl Target {
             url.query_pairs_mut().extend_pairs(&self.query);
         }
         if url.path().len() > LONGEST || url.query().is_some_and(|query| query.len() > LONGEST) {
-            return Err(Error::invalid("expected parameters that make an address of at most 8 KiB"));
+            return Err(Error::invalid(
+                "expected parameters that make an address of at most 8 KiB",
+            ));
         }
         let count = url.path_segments().map_or(0, Iterator::count);
         let stays = url.scheme() == base.scheme()
@@ -136,8 +138,22 @@ mod tests {
     #[test]
     fn what_could_leave_its_segment_is_refused() {
         for value in [
-            "", ".", "..", "../x", "a/..", "%2e", "%2E%2e", "%252e%252e", "a\\b", "a\r\nb", "a\0b",
-            "x/%2e%2e/y", "\u{7f}", "%5c", "%00", "%0d%0a",
+            "",
+            ".",
+            "..",
+            "../x",
+            "a/..",
+            "%2e",
+            "%2E%2e",
+            "%252e%252e",
+            "a\\b",
+            "a\r\nb",
+            "a\0b",
+            "x/%2e%2e/y",
+            "\u{7f}",
+            "%5c",
+            "%00",
+            "%0d%0a",
         ] {
             assert!(one(value).is_err(), "{value:?}");
         }

@@ -108,6 +108,14 @@ impl Egress {
         addresses.iter().try_for_each(|address| admit_public(*address))
     }
 
+    /// Whether the operator's list holds the exact host and port of `url`.
+    #[must_use]
+    pub fn lists_url(&self, url: &Url) -> bool {
+        let place = url.host().zip(url.port_or_known_default());
+        !self.allow.is_empty()
+            && place.is_some_and(|(host, port)| self.lists(&canonical(&host), port))
+    }
+
     fn lists(&self, name: &str, port: u16) -> bool {
         self.allow.iter().any(|entry| entry.port == port && entry.host == name)
     }
