@@ -3,11 +3,16 @@
 //! The order of the `mod` lines is the dependency order: a module uses only modules above it.
 
 pub mod clock;
+pub mod credential;
+pub mod declaration;
+pub mod endpoint;
 pub mod error;
 pub mod id;
+pub mod integration;
 pub mod json;
 pub mod name;
 pub mod record;
+pub mod schema;
 pub mod store;
 pub mod transport;
 

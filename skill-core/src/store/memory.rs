@@ -1,4 +1,4 @@
-//! The memory store: for tests and for embedders that keep nothing.
+//! placeholder until the store branch is merged
 /// A store that keeps everything in memory.
 #[derive(Debug)]
 pub struct MemoryStore;

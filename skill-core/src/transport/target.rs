@@ -43,11 +43,28 @@ impl Target {
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it is empty, `.` or `..`,
     /// plain or percent-encoded, or holds a backslash or a control character.
     pub fn segment(&mut self, parameter: &str, value: &str) -> Result<()> {
-        if let Some(issue) = unsafe_segment(value) {
-            return Err(refused(parameter, issue));
+        self.surrounded(parameter, "", value, "")
+    }
+
+    /// Adds one segment that holds a caller's value between text that the integration declares.
+    ///
+    /// # Errors
+    /// As [`Target::segment`].
+    pub fn surrounded(
+        &mut self,
+        parameter: &str,
+        before: &str,
+        value: &str,
+        after: &str,
+    ) -> Result<()> {
+        let whole = format!("{before}{value}{after}");
+        match unsafe_segment(value).or_else(|| unsafe_segment(&whole)) {
+            Some(issue) => Err(refused(parameter, issue)),
+            None => {
+                self.segments.push(whole);
+                Ok(())
+            }
         }
-        self.segments.push(value.to_owned());
-        Ok(())
     }
 
     /// Adds a caller's value as the segments between its slashes.
