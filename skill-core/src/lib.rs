@@ -2,6 +2,10 @@
 //!
 //! The order of the `mod` lines is the dependency order: a module uses only modules above it.
 
+pub mod access;
+mod cache;
+pub mod call;
+pub mod catalog;
 pub mod clock;
 pub mod credential;
 pub mod declaration;
@@ -13,6 +17,7 @@ pub mod json;
 pub mod name;
 pub mod record;
 pub mod schema;
+pub mod skill;
 pub mod store;
 pub mod transport;
 

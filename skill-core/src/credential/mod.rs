@@ -339,7 +339,12 @@ const _: Option<&dyn AuthScheme> = None;
 #[async_trait]
 pub trait CredentialStore: fmt::Debug + Send + Sync + 'static {
     /// Returns the credential and its revision.
+    /// A change made elsewhere may show a second late.
     async fn load(&self, at: &ConnectionRef) -> Result<Option<(Credential, Revision)>>;
+    /// As [`load`](Self::load), and never from a cache: a renewal decides by it.
+    async fn reload(&self, at: &ConnectionRef) -> Result<Option<(Credential, Revision)>> {
+        self.load(at).await
+    }
     /// Writes `new`, durably, if the credential is still at `seen` (`None`: if there is none);
     /// otherwise changes nothing and returns false.
     async fn replace(

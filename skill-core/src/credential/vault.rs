@@ -10,6 +10,8 @@ use super::{
     seal::{Binding, Keyring},
 };
 use crate::{
+    cache::Fresh,
+    clock::Clock,
     error::{Error, Result},
     record::{
         Sealed,
@@ -23,13 +25,17 @@ use crate::{
 ///
 /// ```
 /// use std::sync::Arc;
-/// use skill_core::{credential::{Vault, seal::Keyring}, store::MemoryStore};
-/// let vault = Vault::new(Arc::new(MemoryStore::new()), Keyring::generate()?);
+/// use skill_core::{clock::SystemClock, credential::{Vault, seal::Keyring}, store::MemoryStore};
+/// let clock = Arc::new(SystemClock::new());
+/// let vault = Vault::new(Arc::new(MemoryStore::new()), Keyring::generate()?, clock);
 /// # Ok::<(), skill_core::Error>(())
 /// ```
 pub struct Vault {
     store: Arc<dyn Store>,
     keyring: Keyring,
+    clock: Arc<dyn Clock>,
+    /// Sealed, as the store has them: no cache ever holds a secret in plain text.
+    grants: Fresh<ConnectionRef, (Sealed, Revision)>,
 }
 
 impl fmt::Debug for Vault {
@@ -40,8 +46,8 @@ impl fmt::Debug for Vault {
 
 impl Vault {
     /// Returns a vault over `store`.
-    pub fn new(store: Arc<dyn Store>, keyring: Keyring) -> Self {
-        Self { store, keyring }
+    pub fn new(store: Arc<dyn Store>, keyring: Keyring, clock: Arc<dyn Clock>) -> Self {
+        Self { store, keyring, clock, grants: Fresh::new() }
     }
 
     /// Checks that the keys are the store's: see [`Keyring::verify`].
@@ -69,6 +75,15 @@ impl Vault {
         let text = std::str::from_utf8(&plain)
             .map_err(|_| Error::internal("a sealed text is not UTF-8"))?;
         Ok(SecretString::from(text))
+    }
+
+    fn read(
+        &self,
+        at: &ConnectionRef,
+        (sealed, revision): (Sealed, Revision),
+    ) -> Result<(Credential, Revision)> {
+        let plain = self.keyring.open(&sealed, &grant_binding(at))?;
+        Ok((Credential::read(&plain)?, revision))
     }
 
     /// Seals the secret of an app.
@@ -103,9 +118,17 @@ fn grant_binding(at: &ConnectionRef) -> Binding {
 #[async_trait]
 impl CredentialStore for Vault {
     async fn load(&self, at: &ConnectionRef) -> Result<Option<(Credential, Revision)>> {
-        let Some((sealed, revision)) = self.store.grant(at).await? else { return Ok(None) };
-        let plain = self.keyring.open(&sealed, &grant_binding(at))?;
-        Ok(Some((Credential::read(&plain)?, revision)))
+        match self.grants.get(at, self.clock.steady()) {
+            Some(grant) => self.read(at, grant).map(Some),
+            None => self.reload(at).await,
+        }
+    }
+
+    async fn reload(&self, at: &ConnectionRef) -> Result<Option<(Credential, Revision)>> {
+        let ticket = self.grants.ticket();
+        let Some(grant) = self.store.grant(at).await? else { return Ok(None) };
+        self.grants.put(at.clone(), grant.clone(), ticket, self.clock.steady());
+        self.read(at, grant).map(Some)
     }
 
     async fn replace(
@@ -115,10 +138,14 @@ impl CredentialStore for Vault {
         seen: Option<Revision>,
     ) -> Result<bool> {
         let sealed = self.keyring.seal(&new.write()?, &grant_binding(at))?;
-        Ok(self.store.replace_grant(at, &sealed, seen).await?.is_some())
+        let written = self.store.replace_grant(at, &sealed, seen).await?;
+        self.grants.forget(at);
+        Ok(written.is_some())
     }
 
     async fn forget(&self, at: &ConnectionRef) -> Result<()> {
-        self.store.forget_grant(at).await
+        self.store.forget_grant(at).await?;
+        self.grants.forget(at);
+        Ok(())
     }
 }
