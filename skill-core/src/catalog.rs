@@ -96,7 +96,7 @@ impl Catalog {
         match version.minor {
             Some(_) => versions.get(&version),
             None => {
-                versions.iter().filter(|(v, _)| v.major == version.major).map(|(_, s)| s).last()
+                versions.iter().rfind(|(v, _)| v.major == version.major).map(|(_, s)| s)
             }
         }
     }
