@@ -125,6 +125,7 @@ pub trait GrantStore {
 #[async_trait]
 pub trait AppStore {
     /// Keeps an app, durably; one with the same id is replaced.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when that one is another holder's.
     async fn put_app(&self, app: &App) -> Result<()>;
     /// Returns an app that `owner` may use: its own or the system's.
     async fn app(&self, owner: &OwnerId, id: AppId) -> Result<Option<App>>;
@@ -135,7 +136,8 @@ pub trait AppStore {
 /// Flows: people on their way to connect an account.
 #[async_trait]
 pub trait FlowStore {
-    /// Keeps a new flow, durably. Flows that ended before `now` are swept on the way.
+    /// Keeps a new flow, durably. Flows that ended by `now` are swept on the way.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when its connection does not exist.
     async fn insert_flow(&self, flow: &Flow, now: Timestamp) -> Result<()>;
     /// Finds a flow by its link, whoever owns it, if the link is neither used nor past its end.
     async fn flow_by_link(&self, link: &TokenHash, now: Timestamp) -> Result<Option<Flow>>;
@@ -187,12 +189,14 @@ impl Default for ExecutionFilter {
 #[async_trait]
 pub trait ExecutionStore {
     /// Records a run that is about to be sent, durably, unless `idempotency` names one that was
-    /// recorded before and has not expired: see [`Begun`]. One transaction. An idempotent run that
-    /// stands as running although its process has ended stays [`Begun::Running`].
+    /// recorded before and has not expired at `run.started_at`: see [`Begun`]. One transaction. An
+    /// idempotent run that stands as running although its process has ended stays
+    /// [`Begun::Running`].
     async fn begin(&self, run: &Execution, idempotency: Option<&Idempotency>) -> Result<Begun>;
     /// Records runs that ended, in one transaction: a run that [`begin`](Self::begin) recorded is
     /// replaced, unless it is final already; any other is added. Also moves `last_used_at` of the
-    /// keys and connections that they used. `outcome` is the sealed answer for a replay.
+    /// keys and connections that they used, never back. The sealed value is the answer for a
+    /// replay: it is kept with the run's idempotency record, if there is one, and outlives the run.
     async fn record(&self, runs: &[(Execution, Option<Sealed>)]) -> Result<()>;
     /// Returns the owner's run.
     async fn execution(&self, owner: &OwnerId, id: ExecutionId) -> Result<Option<Execution>>;
@@ -203,7 +207,7 @@ pub trait ExecutionStore {
         filter: &ExecutionFilter,
     ) -> Result<(Vec<Execution>, u64)>;
     /// Removes runs that ended before `before` and idempotency records that expired by `now`, at
-    /// most `most` of each; returns how many runs went.
+    /// most `most` of each, in small transactions; returns how many runs went.
     async fn prune(&self, before: Timestamp, now: Timestamp, most: u32) -> Result<u64>;
 }
 
@@ -213,9 +217,11 @@ pub trait UsageStore {
     /// Notes what the process has spent, grants what the window still has room for, and notes the
     /// grant in the bucket `until`: durably, in one transaction.
     ///
-    /// The room is `limit` less everything that stands in the window for every process. A bucket
-    /// later than `until` counts as `until`, so that a clock that was set back never blocks for
-    /// longer than the window. Rows that have left the window are swept on the way.
+    /// The room is `limit` less everything that stands in the window for every process, later
+    /// buckets included. What stands more than a window after `until` is moved to `until`, so that
+    /// a clock that was set back blocks for two windows at most; what stands nearer stays, because
+    /// another process may still spend it there. Rows that left two windows ago are swept.
+    /// See [`Ledger::settle`](crate::record::usage::Ledger::settle).
     async fn reserve(&self, owner: &OwnerId, reserve: &Reserve) -> Result<Share>;
 }
 
@@ -243,8 +249,13 @@ pub trait MetaStore {
 ///
 /// A method that returns without an error has done what it says; "durably" means that it survives
 /// `kill -9` and a power cut. Failures of the storage are
-/// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable); records that cannot be read are
-/// [`ErrorKind::Internal`](crate::ErrorKind::Internal).
+/// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable); records that cannot be read, and
+/// fresh identifiers that are taken, are [`ErrorKind::Internal`](crate::ErrorKind::Internal).
+///
+/// Listings go by age, and age by identifier. What ends at a moment has ended at that moment.
+/// Times and durations are kept to the microsecond. The fact `epoch` is there from the start: a
+/// random text that a restored backup gets anew. A future that is dropped before it returned may
+/// or may not have done its work.
 pub trait Store:
     OwnerStore
     + KeyStore

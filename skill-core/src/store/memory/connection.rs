@@ -1,0 +1,92 @@
+//! Connections in memory.
+
+use async_trait::async_trait;
+
+use super::{MemoryStore, Tables, exists};
+use crate::{
+    error::Result,
+    id::ConnectionId,
+    name::{OwnerId, Slug},
+    record::connection::Connection,
+    store::ConnectionStore,
+};
+
+#[async_trait]
+impl ConnectionStore for MemoryStore {
+    async fn insert_connection(&self, connection: &Connection, most: Option<u32>) -> Result<bool> {
+        let mut tables = self.lock();
+        let standing = tables.connections.values().filter(|c| c.owner == connection.owner);
+        if most.is_some_and(|most| standing.count() >= most as usize) {
+            return Ok(false);
+        }
+        if tables.connections.contains_key(&connection.id) {
+            return Err(exists("a connection"));
+        }
+        let mut new = connection.clone();
+        new.is_default |= !tables.connections.values().any(|c| are_alike(c, connection));
+        put(&mut tables, new);
+        Ok(true)
+    }
+
+    async fn connection(&self, owner: &OwnerId, id: ConnectionId) -> Result<Option<Connection>> {
+        Ok(self.lock().connections.get(&id).filter(|c| c.owner == *owner).cloned())
+    }
+
+    async fn connections(
+        &self,
+        owner: &OwnerId,
+        integration: Option<&Slug>,
+    ) -> Result<Vec<Connection>> {
+        let wanted = |c: &&Connection| {
+            c.owner == *owner && integration.is_none_or(|slug| c.integration == *slug)
+        };
+        Ok(self.lock().connections.values().filter(wanted).cloned().collect())
+    }
+
+    async fn update_connection(&self, connection: &Connection) -> Result<bool> {
+        let mut tables = self.lock();
+        let Some(old) = tables.connections.get(&connection.id) else { return Ok(false) };
+        if old.owner != connection.owner {
+            return Ok(false);
+        }
+        let new = Connection {
+            user: old.user.clone(),
+            integration: old.integration.clone(),
+            created_at: old.created_at,
+            last_used_at: old.last_used_at,
+            ..connection.clone()
+        };
+        put(&mut tables, new);
+        Ok(true)
+    }
+
+    async fn delete_connection(&self, owner: &OwnerId, id: ConnectionId) -> Result<bool> {
+        let mut tables = self.lock();
+        if tables.connections.get(&id).is_none_or(|c| c.owner != *owner) {
+            return Ok(false);
+        }
+        let Some(gone) = tables.connections.remove(&id) else { return Ok(false) };
+        tables.grants.remove(&id);
+        tables.leases.remove(&gone.at());
+        tables.flows.retain(|_, (flow, _)| flow.connection.id != id);
+        if gone.is_default {
+            let next = tables.connections.values_mut().find(|c| are_alike(c, &gone));
+            next.into_iter().for_each(|c| c.is_default = true);
+        }
+        Ok(true)
+    }
+}
+
+/// Whether at most one of the two can be the default.
+fn are_alike(one: &Connection, other: &Connection) -> bool {
+    one.owner == other.owner && one.user == other.user && one.integration == other.integration
+}
+
+/// Keeps a connection; a default one takes that from the others.
+fn put(tables: &mut Tables, new: Connection) {
+    if new.is_default {
+        let others = tables.connections.values_mut().filter(|c| are_alike(c, &new));
+        others.for_each(|c| c.is_default = false);
+    }
+    tables.connections.insert(new.id, new);
+}

@@ -1,0 +1,116 @@
+//! The memory store: for tests, and for embedders that keep nothing. One file per part.
+
+mod app;
+mod audit;
+mod connection;
+mod execution;
+mod flow;
+mod grant;
+mod key;
+mod meta;
+mod owner;
+mod usage;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use data_encoding::HEXLOWER;
+use jiff::Timestamp;
+
+use crate::{
+    error::Error,
+    id::{self, AppId, ConnectionId, ExecutionId, FlowId, KeyId},
+    name::{ActionName, OwnerId},
+    record::{
+        Sealed,
+        app::App,
+        audit::Entry,
+        connection::{Connection, ConnectionRef},
+        execution::Execution,
+        flow::{Departure, Flow},
+        key::{Key, KeyHash},
+        owner::Owner,
+        usage::{Ledger, Window},
+    },
+};
+
+/// A store that keeps everything in memory: what it calls durable ends with the process.
+///
+/// ```
+/// use skill_core::store::{MemoryStore, MetaStore};
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let store = MemoryStore::new();
+/// assert!(store.meta("epoch").await?.is_some());
+/// # Ok::<(), skill_core::Error>(()) }).unwrap();
+/// ```
+pub struct MemoryStore(Mutex<Tables>);
+
+impl MemoryStore {
+    /// Returns an empty store.
+    #[expect(clippy::new_without_default, reason = "one way in")]
+    pub fn new() -> Self {
+        let mut tables = Tables::default();
+        // Without randomness nothing works, and the first identifier says so.
+        if let Ok(epoch) = id::random::<16>() {
+            tables.meta.insert("epoch".into(), HEXLOWER.encode(&epoch).into_bytes());
+        }
+        Self(Mutex::new(tables))
+    }
+
+    /// Every use is one short section, and so one transaction.
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MemoryStore")
+    }
+}
+
+#[derive(Default)]
+struct Tables {
+    owners: HashMap<OwnerId, Owner>,
+    keys: BTreeMap<KeyId, Key>,
+    key_hashes: HashMap<KeyHash, KeyId>,
+    connections: BTreeMap<ConnectionId, Connection>,
+    grants: BTreeMap<ConnectionId, Grant>,
+    leases: HashMap<ConnectionRef, (String, Timestamp)>,
+    apps: BTreeMap<AppId, App>,
+    flows: HashMap<FlowId, (Flow, Option<Departure>)>,
+    runs: HashMap<OwnerId, BTreeMap<ExecutionId, Execution>>,
+    repeats: HashMap<(OwnerId, ActionName, String), Repeat>,
+    usage: HashMap<(OwnerId, String, Window), Ledger>,
+    audit: Vec<Entry>,
+    meta: HashMap<String, Vec<u8>>,
+}
+
+impl Tables {
+    /// The connection, if it is exactly the one that `at` names.
+    fn connection_at(&self, at: &ConnectionRef) -> Option<&Connection> {
+        self.connections.get(&at.id).filter(|c| c.owner == at.owner && c.user == at.user)
+    }
+}
+
+/// A grant. A destroyed one leaves its revision behind, so that none is ever used twice.
+struct Grant {
+    sealed: Option<Sealed>,
+    revision: u64,
+}
+
+/// What an idempotency key stands for.
+struct Repeat {
+    inputs: [u8; 32],
+    expires_at: Timestamp,
+    run: ExecutionId,
+    outcome: Option<Sealed>,
+}
+
+/// A record that is there although its identifier was fresh.
+fn exists(what: &str) -> Error {
+    Error::internal(format_args!("{what} with this identity exists"))
+}

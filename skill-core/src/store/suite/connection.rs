@@ -1,0 +1,181 @@
+//! Cases: connections.
+
+use std::sync::Arc;
+
+use super::fixture::{
+    acme, at, at_once, connection, departure, flow, kept_connection, rival, sealed, slug, user,
+};
+use crate::{
+    id::{AppId, ConnectionId},
+    record::connection::{Connection, Status},
+    store::Store,
+};
+
+/// A connection in which nothing is empty.
+fn full(seconds: i64) -> Connection {
+    Connection {
+        user: user("ann"),
+        label: Some("work".into()),
+        is_default: true,
+        app: Some(AppId::fresh(at(0)).unwrap()),
+        fields: [("shop".into(), "é'\"".into()), ("tenant".into(), "7".into())].into(),
+        account: Some("octocat".into()),
+        status: Status::Expired,
+        last_error: Some("the provider took the grant back".into()),
+        scopes: vec!["repo".into(), "read:user".into()],
+        updated_at: at(seconds + 1),
+        last_used_at: Some(at(seconds + 2)),
+        expires_at: Some(at(seconds + 3)),
+        ..connection(seconds)
+    }
+}
+
+async fn ids(store: &dyn Store, integration: Option<&str>) -> Vec<ConnectionId> {
+    let wanted = integration.map(slug);
+    let listed = store.connections(&acme(), wanted.as_ref()).await.unwrap();
+    listed.into_iter().map(|connection| connection.id).collect()
+}
+
+async fn default_ids(store: &dyn Store) -> Vec<ConnectionId> {
+    let listed = store.connections(&acme(), None).await.unwrap();
+    listed.into_iter().filter(|c| c.is_default).map(|c| c.id).collect()
+}
+
+pub(super) async fn a_connection_reads_back_as_it_was_kept(store: Arc<dyn Store>) {
+    let plain = Connection { is_default: true, integration: slug("my_crm"), ..connection(0) };
+    for kept in [plain, full(1)] {
+        assert!(store.insert_connection(&kept, None).await.unwrap());
+        let found = store.connection(&acme(), kept.id).await.unwrap().unwrap();
+        assert_eq!(found, kept);
+        assert_eq!(found.integration.as_str(), kept.integration.as_str());
+        assert!(store.connections(&acme(), None).await.unwrap().contains(&kept));
+    }
+    let missing = ConnectionId::fresh(at(0)).unwrap();
+    assert_eq!(store.connection(&acme(), missing).await.unwrap(), None);
+}
+
+pub(super) async fn connections_are_listed_the_oldest_first(store: Arc<dyn Store>) {
+    let crm = Connection { integration: slug("my_crm"), ..connection(1) };
+    let all = [connection(0), crm, connection(2)];
+    for n in [2, 0, 1] {
+        assert!(store.insert_connection(&all[n], None).await.unwrap());
+    }
+    let [first, crm, last] = all.map(|connection| connection.id);
+    assert_eq!(ids(&*store, None).await, [first, crm, last]);
+    assert_eq!(ids(&*store, Some("github")).await, [first, last]);
+    assert_eq!(ids(&*store, Some("my-crm")).await, [crm]);
+    assert_eq!(ids(&*store, Some("crm")).await, []);
+}
+
+pub(super) async fn the_first_connection_is_the_default(store: Arc<dyn Store>) {
+    let first = Connection { integration: slug("my_crm"), ..connection(0) };
+    let second = Connection { integration: slug("my-crm"), ..connection(1) };
+    let elsewhere = connection(2);
+    let anns = Connection { user: user("ann"), ..connection(3) };
+    let foreign = Connection { owner: rival(), ..connection(4) };
+    for new in [&first, &second, &elsewhere, &anns, &foreign] {
+        assert!(store.insert_connection(new, None).await.unwrap());
+    }
+    assert_eq!(default_ids(&*store).await, [first.id, elsewhere.id, anns.id]);
+    assert!(store.connection(&rival(), foreign.id).await.unwrap().unwrap().is_default);
+}
+
+pub(super) async fn one_connection_is_the_default(store: Arc<dyn Store>) {
+    let first = kept_connection(&*store, 0).await;
+    let anns = Connection { user: user("ann"), ..connection(1) };
+    assert!(store.insert_connection(&anns, None).await.unwrap());
+    let second = kept_connection(&*store, 2).await;
+    let wanted = Connection { is_default: true, ..second.clone() };
+    assert!(store.update_connection(&wanted).await.unwrap());
+    assert_eq!(default_ids(&*store).await, [anns.id, second.id]);
+    let third = Connection { is_default: true, ..connection(3) };
+    assert!(store.insert_connection(&third, None).await.unwrap());
+    assert_eq!(default_ids(&*store).await, [anns.id, third.id]);
+    assert!(!store.connection(&acme(), first.id).await.unwrap().unwrap().is_default);
+}
+
+pub(super) async fn an_update_changes_what_may_change_and_nothing_else(store: Arc<dyn Store>) {
+    let old = kept_connection(&*store, 0).await;
+    let new = Connection {
+        id: old.id,
+        user: user("eve"),
+        integration: slug("gitlab"),
+        created_at: at(77),
+        ..full(5)
+    };
+    assert!(store.update_connection(&new).await.unwrap());
+    let expected = Connection {
+        user: None,
+        integration: old.integration.clone(),
+        created_at: old.created_at,
+        last_used_at: old.last_used_at,
+        ..new
+    };
+    assert_eq!(store.connection(&acme(), old.id).await.unwrap(), Some(expected));
+    assert!(store.update_connection(&old).await.unwrap());
+    assert_eq!(store.connection(&acme(), old.id).await.unwrap(), Some(old));
+    assert!(!store.update_connection(&connection(9)).await.unwrap());
+}
+
+pub(super) async fn deleting_a_connection_deletes_its_grant_and_flows(store: Arc<dyn Store>) {
+    let gone = kept_connection(&*store, 0).await;
+    let (open, left) = (flow(&gone, 0), flow(&gone, 1));
+    let leaving = departure(600);
+    store.insert_flow(&open, at(1)).await.unwrap();
+    store.insert_flow(&left, at(1)).await.unwrap();
+    assert!(store.depart(&left.link, Some(&leaving), at(2)).await.unwrap());
+    store.replace_grant(&gone.at(), &sealed("grant"), None).await.unwrap().unwrap();
+    assert!(store.delete_connection(&acme(), gone.id).await.unwrap());
+    assert_eq!(store.connection(&acme(), gone.id).await.unwrap(), None);
+    assert_eq!(store.grant(&gone.at()).await.unwrap(), None);
+    assert_eq!(store.grants_after(None, 9).await.unwrap(), []);
+    assert_eq!(store.flow_by_link(&open.link, at(2)).await.unwrap(), None);
+    let arrived = store.arrive(&leaving.state, &leaving.browser, at(3)).await.unwrap();
+    assert_eq!(arrived, None);
+    assert!(!store.delete_connection(&acme(), gone.id).await.unwrap());
+}
+
+pub(super) async fn deleting_the_default_promotes_the_oldest(store: Arc<dyn Store>) {
+    let first = kept_connection(&*store, 0).await;
+    let anns = Connection { user: user("ann"), ..connection(1) };
+    assert!(store.insert_connection(&anns, None).await.unwrap());
+    let crm = Connection { integration: slug("my_crm"), ..connection(2) };
+    assert!(store.insert_connection(&crm, None).await.unwrap());
+    let fourth = kept_connection(&*store, 4).await;
+    let third = kept_connection(&*store, 3).await;
+    assert!(store.delete_connection(&acme(), first.id).await.unwrap());
+    assert_eq!(default_ids(&*store).await, [anns.id, crm.id, third.id]);
+    assert!(store.delete_connection(&acme(), fourth.id).await.unwrap());
+    assert_eq!(default_ids(&*store).await, [anns.id, crm.id, third.id]);
+}
+
+pub(super) async fn connections_are_capped(store: Arc<dyn Store>) {
+    let foreign = Connection { owner: rival(), ..connection(0) };
+    assert!(store.insert_connection(&foreign, None).await.unwrap());
+    assert!(!store.insert_connection(&connection(1), Some(0)).await.unwrap());
+    let first = connection(2);
+    assert!(store.insert_connection(&first, Some(1)).await.unwrap());
+    let other_slug = Connection { integration: slug("gitlab"), ..connection(3) };
+    assert!(!store.insert_connection(&other_slug, Some(1)).await.unwrap());
+    assert_eq!(ids(&*store, None).await, [first.id]);
+}
+
+pub(super) async fn parallel_connections_stop_at_the_cap(store: Arc<dyn Store>) {
+    let kept = at_once(&store, 100, async |store, n| {
+        store.insert_connection(&connection(n), Some(5)).await.unwrap()
+    });
+    assert_eq!(kept.await.into_iter().filter(|kept| *kept).count(), 5);
+    assert_eq!(ids(&*store, None).await.len(), 5);
+    assert_eq!(default_ids(&*store).await.len(), 1);
+}
+
+pub(super) async fn another_owners_connection_acts_like_a_missing_one(store: Arc<dyn Store>) {
+    let mine = kept_connection(&*store, 0).await;
+    assert_eq!(store.connection(&rival(), mine.id).await.unwrap(), None);
+    assert_eq!(store.connections(&rival(), None).await.unwrap(), []);
+    assert_eq!(store.connections(&rival(), Some(&slug("github"))).await.unwrap(), []);
+    let stolen = Connection { owner: rival(), label: Some("mine".into()), ..mine.clone() };
+    assert!(!store.update_connection(&stolen).await.unwrap());
+    assert!(!store.delete_connection(&rival(), mine.id).await.unwrap());
+    assert_eq!(store.connection(&acme(), mine.id).await.unwrap(), Some(mine));
+}

@@ -1,0 +1,154 @@
+//! What every store must do, as cases to run from a store's own tests.
+//!
+//! Each case is one promise of the traits' docs and takes an empty store. [`CASES`] lists them all;
+//! [`for_each_store_case!`](crate::for_each_store_case) makes one test of each:
+//!
+//! ```ignore
+//! macro_rules! cases {
+//!     ($($part:ident::$case:ident,)*) => {$(
+//!         #[tokio::test(flavor = "multi_thread")]
+//!         async fn $case() {
+//!             suite::run(stringify!($case), open_an_empty_store()).await;
+//!         }
+//!     )*};
+//! }
+//! skill_core::for_each_store_case!(cases);
+//! ```
+//!
+//! Stores that outlive their process run [`survives_reopening`] as well.
+
+// A case fails by panicking, wherever it is called from.
+#![allow(clippy::unwrap_used)]
+
+mod app;
+mod audit;
+mod connection;
+mod execution;
+mod fixture;
+mod flow;
+mod grant;
+mod idempotency;
+mod key;
+mod lease;
+mod meta;
+mod owner;
+mod reopen;
+mod usage;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+pub use self::reopen::survives_reopening;
+use crate::store::Store;
+
+/// A promise, to be tested on an empty store.
+pub type Case = fn(Arc<dyn Store>) -> BoxFuture<'static, ()>;
+
+/// Runs the case of this name on an empty store.
+///
+/// # Panics
+/// When the store breaks the promise, or no case is called so.
+pub async fn run(name: &str, store: Arc<dyn Store>) {
+    let case = CASES.iter().find(|(known, _)| *known == name);
+    let (_, case) = case.unwrap_or_else(|| panic!("no case is called {name}"));
+    case(store).await;
+}
+
+/// Calls the macro that is named with the part and the name of every case.
+#[macro_export]
+macro_rules! for_each_store_case {
+    ($then:ident) => {
+        $then! {
+            app::a_replaced_app_is_the_later_one,
+            app::another_owners_app_acts_like_a_missing_one,
+            app::an_app_reads_back_as_it_was_kept,
+            app::apps_are_listed_the_newest_first,
+            app::every_owner_may_use_the_systems_apps,
+            audit::entries_are_listed_the_newest_first,
+            audit::entries_of_another_owner_are_not_seen,
+            connection::a_connection_reads_back_as_it_was_kept,
+            connection::an_update_changes_what_may_change_and_nothing_else,
+            connection::another_owners_connection_acts_like_a_missing_one,
+            connection::connections_are_capped,
+            connection::connections_are_listed_the_oldest_first,
+            connection::deleting_a_connection_deletes_its_grant_and_flows,
+            connection::deleting_the_default_promotes_the_oldest,
+            connection::one_connection_is_the_default,
+            connection::parallel_connections_stop_at_the_cap,
+            connection::the_first_connection_is_the_default,
+            execution::a_begun_run_ends_once,
+            execution::a_run_reads_back_as_it_was_kept,
+            execution::another_owners_run_acts_like_a_missing_one,
+            execution::pruning_leaves_what_is_young_or_unfinished,
+            execution::pruning_takes_as_many_as_it_was_told,
+            execution::runs_are_counted_by_filter,
+            execution::runs_are_listed_the_newest_first,
+            execution::use_is_noted_and_never_goes_back,
+            flow::a_departed_flow_outlives_its_link,
+            flow::a_flow_needs_its_connection,
+            flow::a_flow_reads_back_as_it_was_kept,
+            flow::a_link_ends,
+            flow::a_link_is_used_once,
+            flow::a_link_may_end_without_a_departure,
+            flow::a_state_ends,
+            flow::a_state_is_used_once,
+            flow::another_browser_uses_nothing_up,
+            flow::ended_flows_are_swept,
+            flow::parallel_arrivals_let_one_in,
+            flow::parallel_departures_let_one_go,
+            grant::a_destroyed_grants_revision_never_comes_back,
+            grant::a_grant_is_written_at_the_revision_seen_only,
+            grant::a_grant_needs_its_connection,
+            grant::another_owner_or_user_finds_no_grant,
+            grant::pages_show_every_grant_once,
+            grant::parallel_replacements_at_one_revision_let_one_win,
+            idempotency::a_repeat_finds_the_outcome,
+            idempotency::a_repeat_of_an_unknown_outcome_is_running,
+            idempotency::a_repeat_with_other_inputs_differs,
+            idempotency::a_run_that_ended_keeps_its_outcome,
+            idempotency::an_expired_repeat_is_a_new_run,
+            idempotency::parallel_repeats_begin_one_run,
+            idempotency::the_outcome_outlives_the_run,
+            idempotency::the_scope_is_owner_action_and_key,
+            key::a_key_reads_back_as_it_was_kept,
+            key::a_revoked_key_keeps_its_time,
+            key::a_taken_identity_is_refused,
+            key::another_owners_key_acts_like_a_missing_one,
+            key::keys_are_listed_the_newest_first,
+            key::parallel_keys_stop_at_the_cap,
+            key::the_cap_counts_live_keys,
+            lease::a_lease_is_one_owners_and_users,
+            lease::a_lease_lapses,
+            lease::a_lease_needs_no_grant,
+            lease::only_the_holder_gives_a_lease_back,
+            lease::parallel_claims_let_one_hold_the_lease,
+            lease::the_holder_takes_a_lease_again,
+            meta::a_fact_is_kept_once,
+            meta::a_fresh_store_has_an_epoch,
+            meta::a_working_store_answers,
+            meta::parallel_claims_agree_on_one_fact,
+            owner::a_plan_is_set_and_taken_back,
+            owner::an_owner_is_made_on_first_use,
+            owner::parallel_first_uses_make_one_owner,
+            usage::a_clock_that_was_set_back_blocks_for_two_windows_at_most,
+            usage::a_grant_leaves_with_its_window,
+            usage::limits_are_apart_by_owner_subject_and_window,
+            usage::other_processes_are_shown,
+            usage::parallel_nodes_never_exceed_the_limit,
+            usage::random_nodes_never_exceed_the_limit,
+            usage::what_was_not_spent_comes_back,
+            usage::what_was_spent_counts,
+        }
+    };
+}
+
+macro_rules! list {
+    ($($part:ident::$case:ident,)*) => {
+        /// Every case and its name.
+        pub const CASES: &[(&str, Case)] =
+            &[$((stringify!($case), |store| Box::pin($part::$case(store))),)*];
+    };
+}
+
+for_each_store_case!(list);

@@ -1,0 +1,5 @@
+//! What the crate promises, seen from outside: one binary, one module per topic.
+
+#![allow(clippy::unwrap_used)]
+
+mod store;
