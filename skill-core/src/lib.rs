@@ -3,6 +3,10 @@
 //! The order of the `mod` lines is the dependency order: a module uses only modules above it.
 
 pub mod access;
+pub mod link;
+pub mod connections;
+pub mod apps;
+pub mod executor;
 mod cache;
 pub mod call;
 pub mod catalog;

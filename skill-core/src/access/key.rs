@@ -65,6 +65,38 @@ pub enum Authentication {
     Bad(Allowance),
 }
 
+/// A caller whose request was counted against its limits: only [`Keys::admit`] makes one.
+///
+/// ```
+/// fn who(admitted: &skill_core::access::Admitted) -> String { admitted.caller().owner.to_string() }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Admitted {
+    caller: Caller,
+    allowance: Allowance,
+}
+
+impl Admitted {
+    /// Who calls.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// What its limits leave it after this request.
+    pub fn allowance(&self) -> &Allowance {
+        &self.allowance
+    }
+}
+
+/// The outcome of [`Keys::admit`].
+#[derive(Debug)]
+pub enum Admission {
+    /// The request was counted.
+    Admitted(Admitted),
+    /// It was not: a limit is used up.
+    Refused(Allowance),
+}
+
 /// Every key there is, and the limits on trying wrong ones.
 #[derive(Debug)]
 pub struct Keys {
@@ -147,9 +179,13 @@ impl Keys {
     ///
     /// # Errors
     /// As [`Limiter::admit`].
-    pub async fn admit(&self, caller: &Caller) -> Result<Allowance> {
-        let limits = self.limits(caller).await?;
-        self.limiter.admit(caller, limits).await
+    pub async fn admit(&self, caller: Caller) -> Result<Admission> {
+        let limits = self.limits(&caller).await?;
+        let allowance = self.limiter.admit(&caller, limits).await?;
+        match allowance.retry_after {
+            None => Ok(Admission::Admitted(Admitted { caller, allowance })),
+            Some(_) => Ok(Admission::Refused(allowance)),
+        }
     }
 
     async fn limits(&self, caller: &Caller) -> Result<Limits> {

@@ -21,7 +21,7 @@ use crate::{
 
 pub use self::{
     address::AddressLimit,
-    key::{Authentication, Keys, NewKey},
+    key::{Admission, Admitted, Authentication, Keys, NewKey},
     limit::{Allowance, Limiter},
     plan::{Limits, Plan, Plans},
 };
