@@ -154,8 +154,8 @@ mod tests {
         .unwrap()
     }
 
-    fn problem(instance: Value) -> (String, String) {
-        let error = schema().check(&instance).unwrap_err();
+    fn problem(instance: &Value) -> (String, String) {
+        let error = schema().check(instance).unwrap_err();
         let detail = error.field_details()[0].clone();
         (detail.field, detail.issue)
     }
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn problems_name_field_expectation_and_what_came() {
         let case = |instance, field: &str, issue: &str| {
-            assert_eq!(problem(instance), (field.to_owned(), issue.to_owned()));
+            assert_eq!(problem(&instance), (field.to_owned(), issue.to_owned()));
         };
         case(json!({}), "title", "expected a value, got nothing");
         case(json!({"title": 7}), "title", "expected type string, got a number");

@@ -1,4 +1,56 @@
 //! Integrations declared in TOML, one file each.
+//!
+//! To add one: write `skill-core/integrations/SLUG.toml` and build. The file's name is the slug;
+//! every problem is reported with its line, and a key that is not listed here is a problem.
+//!
+//! | Top | Type | Meaning; default |
+//! |---|---|---|
+//! | `name`, `description` | string | What people call it, and what it is in one line; required |
+//! | `docs` | URL | Where the service documents its API; none |
+//! | `base_url` | URL | What all paths lie under, without user, query and fragment; required |
+//! | `headers.NAME` | string | A header of every request; none |
+//! | `auth` | table | How requests are signed, see below; required |
+//! | `verify.endpoint` | name | A harmless call without parameters that tries a new credential out; none |
+//! | `verify.account` | JSON Pointer | Where its answer names the account; nowhere |
+//! | `params.NAME` | table | A parameter that endpoints share; none |
+//! | `endpoints.NAME` | table | An endpoint; at least one |
+//!
+//! | `auth` | Type | Meaning; default |
+//! |---|---|---|
+//! | `scheme` | string | `none`, `basic`, `bearer`, `api_key` or `oauth2`; required |
+//! | `header` or `query` | name | `api_key`: where the key stands; one of them is required |
+//! | `prefix` | string | `api_key`: what stands before it in the header, as `Token `; nothing |
+//! | `authorize_url`, `token_url` | URL | `oauth2`: the provider's addresses; required |
+//! | `revoke_url` | URL | `oauth2`: where access is given back (RFC 7009); nowhere |
+//! | `issuer` | string | `oauth2`: the `iss` that the provider's answer must name (RFC 9207); unchecked |
+//! | `client_auth` | string | `oauth2`: client secret by `basic` header or in the `body`; `basic` |
+//! | `scopes` | strings | `oauth2`: what is asked for; nothing |
+//! | `scope_separator` | string | `oauth2`: what stands between scopes; a space |
+//! | `authorize_parameters.NAME` | string | `oauth2`: what else goes to `authorize_url`; nothing |
+//!
+//! | `endpoints.NAME` | Type | Meaning; default |
+//! |---|---|---|
+//! | `summary` | string | What it does, in one line; required |
+//! | `docs` | URL | Where the service documents it; none |
+//! | `method` | string | `GET`, `HEAD`, `POST`, `PUT`, `PATCH` or `DELETE`; required |
+//! | `path` | template | `/a/{x}/x-{y}.json`, a value for each segment; `{z...}` takes several; required |
+//! | `param_mapping.NAME` | places | `{a}/{b}`: one path parameter that fills several places; none |
+//! | `params.NAME` | table or string | A parameter, or the name of a shared one; none |
+//! | `body` | string | How body parameters are written: `json` or `form`; `json` |
+//! | `class` | string | `read`, `write`, `destructive`; by method: `GET`, `HEAD` / others / `DELETE` |
+//! | `idempotent` | bool | Two calls do what one does; `true` for methods of which RFC 9110 says so, else `false` |
+//! | `at_most_once` | bool | Never sent again after an unknown outcome; `false` |
+//! | `idempotency_header` | name | The header in which the service takes an idempotency key; none |
+//! | `timeout_s` | 1 to 300 | How long a call may take; the engine's own time |
+//!
+//! | `params.NAME` | Type | Meaning; default |
+//! |---|---|---|
+//! | `in` | string | `path`, `query`, `header`, `body`; by method: `query` for `GET`, `HEAD`, `DELETE`, else `body` |
+//! | `name` | string | What it is called in the request (not in `path`); the parameter's name |
+//! | `required` | bool | It must be given; `false`, but `true` in `path` |
+//! | `list` | string | A list in `query`: `repeat` `a=1&a=2`, `comma` `a=1,2`, `brackets` `a[]=1`; `repeat` |
+//! | `whole` | bool | It is the whole JSON body, not a member of it; `false` |
+//! | all others | | JSON Schema (2020-12); one of `type`, `enum` and `anyOf` is required |
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

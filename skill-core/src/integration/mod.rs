@@ -1,6 +1,6 @@
 //! Integrations: outside services.
 //!
-//! Most are declared in TOML ([`declared`]); the bundled ones lie in `skill-core/integrations`,
+//! Most are declared in TOML ([`declared()`]); the bundled ones lie in `skill-core/integrations`,
 //! where a new file is all there is to do. What TOML cannot say is a Rust type that implements
 //! [`Integration`]. The executor cannot tell them apart.
 
@@ -116,3 +116,6 @@ pub fn bundled(
     }
     if problems.is_empty() { Ok(loaded) } else { Err(problems) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -162,26 +162,6 @@ fn many_members_in_one_object_take_linear_time() {
     assert!(started.elapsed() < Duration::from_secs(5));
 }
 
-/// Prints throughput; run with `cargo test --release -- --ignored --nocapture throughput`.
-#[test]
-#[ignore = "a measurement"]
-fn throughput() {
-    let record = r#"{"id":12345,"node":"MDU6SXNzdWUx","ok":true,"score":1.5,"tags":["a","b"]},"#;
-    for (kind, text) in [
-        ("one string", format!("\"{}\"", "all work and no play ".repeat(500_000))),
-        ("non-ASCII", format!("\"{}\"", "тёплый вечер ".repeat(400_000))),
-        ("records", format!("[{}0]", record.repeat(130_000))),
-        ("numbers", format!("[{}0]", "12.5,".repeat(2_000_000))),
-    ] {
-        for limits in [Limits::ANSWER, Limits { nodes: usize::MAX, ..Limits::CALL }] {
-            let started = Instant::now();
-            check(text.as_bytes(), &limits).unwrap();
-            let rate = text.len() as f64 / 1e6 / started.elapsed().as_secs_f64();
-            println!("{kind}, duplicates {:?}: {rate:.0} MB/s", limits.duplicates);
-        }
-    }
-}
-
 /// Tells whether `serde_json` reads the text, or nothing if they differ by design: a number that
 /// no `f64` holds is JSON all the same.
 fn oracle(bytes: &[u8]) -> Option<bool> {
