@@ -71,7 +71,8 @@ impl Apps {
 
     fn has_secret(&self, app: &App, secret: Option<&SecretString>) -> Result<bool> {
         let known = self.vault.client(app)?.secret;
-        Ok(known.as_ref().map(ExposeSecret::expose_secret) == secret.map(ExposeSecret::expose_secret))
+        Ok(known.as_ref().map(ExposeSecret::expose_secret)
+            == secret.map(ExposeSecret::expose_secret))
     }
 
     /// The app a new connection is made through: the owner's newest, else the operator's.

@@ -95,9 +95,7 @@ impl Catalog {
         let versions = self.skills.get(&(category.clone(), name.clone()))?;
         match version.minor {
             Some(_) => versions.get(&version),
-            None => {
-                versions.iter().rfind(|(v, _)| v.major == version.major).map(|(_, s)| s)
-            }
+            None => versions.iter().rfind(|(v, _)| v.major == version.major).map(|(_, s)| s),
         }
     }
 

@@ -51,7 +51,9 @@ impl Connections {
             let is_named = |c: &&Connection| Some(c.id) == id || c.label.as_deref() == Some(named);
             let found = mine.clone().find(is_named).cloned();
             return found.map(Some).ok_or_else(|| {
-                Error::not_found("there is no connection with this id or label for this integration")
+                Error::not_found(
+                    "there is no connection with this id or label for this integration",
+                )
             });
         }
         let usable = |c: &&Connection| matches!(c.status, Status::Connected | Status::Expired);

@@ -51,12 +51,18 @@ impl Pages {
             page.set_query(None);
             page.set_fragment(None);
             page.path_segments_mut()
-                .map_err(|()| Error::invalid("expected a public URL such as https://skill.example.com"))?
+                .map_err(|()| {
+                    Error::invalid("expected a public URL such as https://skill.example.com")
+                })?
                 .pop_if_empty()
                 .extend(path.split('/'));
             Ok(page)
         };
-        Ok(Self { connect: page("connect/")?, callback: page("oauth/callback")?, limits: page("limits")? })
+        Ok(Self {
+            connect: page("connect/")?,
+            callback: page("oauth/callback")?,
+            limits: page("limits")?,
+        })
     }
 }
 

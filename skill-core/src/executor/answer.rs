@@ -76,7 +76,8 @@ mod tests {
     use crate::transport::Body;
 
     async fn data(kind: &'static str, body: &'static [u8]) -> Result<Data> {
-        let mut response = Response::new(StatusCode::OK, Body::from(bytes::Bytes::from_static(body)));
+        let mut response =
+            Response::new(StatusCode::OK, Body::from(bytes::Bytes::from_static(body)));
         if !kind.is_empty() {
             response.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         }
@@ -86,7 +87,10 @@ mod tests {
     #[tokio::test]
     async fn json_passes_through_byte_for_byte() {
         let text = br#" {"n": 12345678901234567890123, "a":1,"a":2} "#;
-        assert_eq!(data("application/json; charset=utf-8", text).await.unwrap(), Data::Json(bytes::Bytes::from_static(text)));
+        assert_eq!(
+            data("application/json; charset=utf-8", text).await.unwrap(),
+            Data::Json(bytes::Bytes::from_static(text))
+        );
         assert!(matches!(data("application/vnd.api+json", b"[]").await, Ok(Data::Json(_))));
     }
 

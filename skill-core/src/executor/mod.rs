@@ -18,11 +18,11 @@ use http::{HeaderValue, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
+pub(crate) use self::renew::{Flights, Renewer, negotiate};
 pub use self::{
     history::History,
     observe::{Event, Observer, Silent},
 };
-pub(crate) use self::renew::{Flights, Renewer, negotiate};
 use self::{
     history::Room,
     send::{Answered, Grant, Prepared},
@@ -35,7 +35,7 @@ use crate::{
     connections::Connections,
     credential::{Credential, CredentialStore, Vault},
     endpoint::Draft,
-    error::{Error, ErrorKind, Result},
+    error::{Error, ErrorKind, Result, Retry},
     id::{ConnectionId, ExecutionId},
     link::{Errand, Links},
     name::{ActionName, Slug},
@@ -139,16 +139,22 @@ impl Executor {
         let grant = self.grant(action, connection.as_ref(), deadline).await?;
         run.execution.connection = connection.as_ref().map(|connection| connection.id);
         run.execution.app = connection.as_ref().and_then(|connection| connection.app);
-        if let Some(replay) = self.record_first(call, action, &mut run.execution).await? {
+        let is_durable = call.idempotency_key.is_some() || info.is_at_most_once;
+        if is_durable {
+            // From here the store has the run. Should nobody wait for it any more, it stays there
+            // as running: its key is not free for a second effect.
+            let earlier = self.record_first(call, &run.execution).await?;
             run.is_recorded = true;
-            return replay;
+            if let Some(replay) = earlier {
+                return replay;
+            }
         }
         let may_repeat = info.may_repeat(true);
         let connection = connection.as_ref();
         let prepared = Prepared { action, connection, request, may_repeat, deadline };
         let answered = self.send(prepared, grant, &mut run.execution).await;
         run.settle(&answered);
-        if call.idempotency_key.is_some() || info.is_at_most_once {
+        if is_durable {
             self.record_last(call, run, &answered).await?;
         }
         let (status, headers, data) = answered?;
@@ -158,12 +164,14 @@ impl Executor {
 
     fn find(&self, name: &ActionName) -> Result<Action> {
         self.catalog.load().find(name).ok_or_else(|| {
-            Error::not_found(format!("there is no action `{name}`: check the integration and the endpoint"))
+            Error::not_found(format!(
+                "there is no action `{name}`: check the integration and the endpoint"
+            ))
         })
     }
 
     fn deadline(&self, call: &CallRequest, action: &Action) -> Deadline {
-        let wanted = call.timeout.or(action.endpoint.info().timeout);
+        let wanted = call.timeout.or_else(|| action.endpoint.info().timeout);
         Deadline::after(wanted.unwrap_or(self.settings.timeout).min(self.settings.longest_timeout))
     }
 
@@ -270,12 +278,8 @@ impl Executor {
     async fn record_first(
         &self,
         call: &CallRequest,
-        action: &Action,
-        run: &mut Execution,
+        run: &Execution,
     ) -> Result<Option<Result<Reply>>> {
-        if call.idempotency_key.is_none() && !action.endpoint.info().is_at_most_once {
-            return Ok(None);
-        }
         let idempotency = match &call.idempotency_key {
             None => None,
             Some(key) => {
@@ -315,8 +319,10 @@ impl Executor {
     ) -> Result<()> {
         let had_effect = match answered {
             Ok(_) => true,
-            Err(error) => error.retry_state() == crate::error::Retry::IfIdempotent
-                || error.kind() == ErrorKind::OutcomeUnknown,
+            Err(error) => {
+                error.retry_state() == Retry::IfIdempotent
+                    || error.kind() == ErrorKind::OutcomeUnknown
+            }
         };
         let outcome = if call.idempotency_key.is_some() && had_effect {
             Some(self.seal_outcome(&run.execution, answered)?)
@@ -324,9 +330,7 @@ impl Executor {
             None
         };
         run.finish();
-        self.store.record(&[(run.execution.clone(), outcome)]).await?;
-        run.is_recorded = true;
-        Ok(())
+        self.store.record(&[(run.execution.clone(), outcome)]).await
     }
 
     fn seal_outcome(&self, run: &Execution, answered: &Result<Answered>) -> Result<Sealed> {

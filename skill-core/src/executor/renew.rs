@@ -188,9 +188,8 @@ impl Renewer {
     ) -> Result<Outcome> {
         let at = connection.at();
         // Somebody may have finished between our look and our lease.
-        let (old, revision) = match self.credentials.reload(&at).await? {
-            Some(found) => found,
-            None => return Ok(Outcome::Dead),
+        let Some((old, revision)) = self.credentials.reload(&at).await? else {
+            return Ok(Outcome::Dead);
         };
         if revision != seen {
             return Ok(Outcome::Renewed);

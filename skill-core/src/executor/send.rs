@@ -60,20 +60,18 @@ impl Executor {
             run.attempts += 1;
             let sent = self.send_once(&prepared, &grant.credential).await;
             run.timing.upstream += watch.elapsed();
-            let (verdict, reason) = match &sent {
-                Ok(response) if auth.says_expired(response.status) => {
-                    run.upstream_status = Some(response.status.as_u16());
-                    match self.after_refusal(&prepared, &grant).await? {
-                        Some(renewed) => {
-                            grant = renewed;
-                            continue;
-                        }
-                        None => (Verdict::Keep, ""),
-                    }
+            let refused = sent.as_ref().ok().map(|answer| answer.status);
+            if let Some(status) = refused.filter(|status| auth.says_expired(*status)) {
+                run.upstream_status = Some(status.as_u16());
+                if let Some(renewed) = self.after_refusal(&prepared, &grant).await? {
+                    grant = renewed;
+                    continue;
                 }
-                Ok(response) => {
+            }
+            let (verdict, reason) = match &sent {
+                Ok(answer) => {
                     let now = self.clock.now();
-                    (retry::after_answer(response.status, &response.headers, now), "refused")
+                    (retry::after_answer(answer.status, &answer.headers, now), "refused")
                 }
                 Err(error) => (retry::after_failure(error, prepared.may_repeat), "failed"),
             };
@@ -93,7 +91,11 @@ impl Executor {
         }
     }
 
-    async fn send_once(&self, prepared: &Prepared<'_>, credential: &Credential) -> Result<Response> {
+    async fn send_once(
+        &self,
+        prepared: &Prepared<'_>,
+        credential: &Credential,
+    ) -> Result<Response> {
         let streamed = || Error::internal("a streamed body cannot be signed twice");
         let mut request = prepared.request.repeat().ok_or_else(streamed)?;
         let moment = Moment { now: self.clock.now(), nonce: id::random()? };
@@ -177,13 +179,12 @@ fn unknown(error: Error, may_repeat: bool) -> Error {
         return error;
     }
     let reason = "outcome_unknown";
-    match error.kind() {
-        ErrorKind::Timeout => error.detail("reason", reason),
-        ErrorKind::UpstreamUnreachable => {
-            let message = "the connection to the service was cut after the request had gone out: \
-                           it may have taken effect, and was not repeated";
-            Error::new(ErrorKind::OutcomeUnknown, message).detail("reason", reason).caused_by(error)
-        }
-        _ => error,
+    if error.kind() == ErrorKind::UpstreamUnreachable {
+        let message = "the connection to the service was cut after the request had gone out: \
+                       it may have taken effect, and was not repeated";
+        return Error::new(ErrorKind::OutcomeUnknown, message)
+            .detail("reason", reason)
+            .caused_by(error);
     }
+    if error.kind() == ErrorKind::Timeout { error.detail("reason", reason) } else { error }
 }

@@ -10,7 +10,7 @@ pub mod egress;
 mod reqwest;
 pub mod target;
 
-use std::fmt;
+use std::{fmt, sync::Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -57,8 +57,8 @@ pub enum Payload {
     Empty,
     /// Bytes, which can be sent again.
     Bytes(Bytes),
-    /// A stream, which can be sent once.
-    Stream(Chunks),
+    /// A stream, which can be sent once. Nobody waits for the lock: it lets a request be shared.
+    Stream(Mutex<Chunks>),
 }
 
 impl Payload {

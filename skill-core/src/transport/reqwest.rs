@@ -1,6 +1,11 @@
 //! The transport over reqwest: HTTPS, HTTP/1.1 and HTTP/2, pooled.
 
-use std::{error::Error as _, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    error::Error as _,
+    net::SocketAddr,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -83,7 +88,10 @@ impl Transport for ReqwestTransport {
         *out.body_mut() = match request.body {
             Payload::Empty => None,
             Payload::Bytes(bytes) => Some(bytes.into()),
-            Payload::Stream(chunks) => Some(reqwest::Body::wrap_stream(chunks)),
+            Payload::Stream(chunks) => {
+                let chunks = chunks.into_inner().unwrap_or_else(PoisonError::into_inner);
+                Some(reqwest::Body::wrap_stream(chunks))
+            }
         };
         let answer = deadline
             .run(client.execute(out))
