@@ -23,3 +23,6 @@ mod memory {
 
     skill_core::for_each_store_case!(cases);
 }
+
+#[cfg(feature = "sqlite")]
+mod sqlite;

@@ -1,0 +1,96 @@
+//! Brings a file to the schema that this program knows.
+
+use data_encoding::HEXLOWER;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use super::failure::{Failure, Work};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    id,
+};
+
+/// The steps, in order. The schema's number is how many of them a file has seen.
+const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_init.sql")];
+
+/// Applies what the file has not seen, all of it or nothing.
+///
+/// # Errors
+/// [`ErrorKind::Unavailable`] when the file is newer than the program or cannot be changed.
+pub(super) fn migrate(connection: &Connection) -> Result<()> {
+    apply(connection, MIGRATIONS).map_err(|failure| match failure {
+        Failure::Ours(error) => error,
+        Failure::Sqlite(_) | Failure::Stopped | Failure::Undone => {
+            Error::new(ErrorKind::Unavailable, "the store's file cannot be opened as a store")
+                .with("cause", failure.error().log_line())
+        }
+    })
+}
+
+fn apply(connection: &Connection, steps: &[&str]) -> Work<()> {
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    let found: usize =
+        transaction.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))? as usize;
+    let known = steps.len();
+    let Some(missing) = steps.get(found..) else {
+        let message = format!(
+            "the store is at schema {found}, this program knows {known}: \
+             use the newer program or restore a backup"
+        );
+        return Err(Error::new(ErrorKind::Unavailable, message).into());
+    };
+    for step in missing {
+        transaction.execute_batch(step)?;
+    }
+    if found == 0 {
+        let epoch = HEXLOWER.encode(&id::random::<16>()?).into_bytes();
+        transaction.execute("INSERT INTO meta (name, value) VALUES ('epoch', ?1)", [epoch])?;
+    }
+    if !missing.is_empty() {
+        transaction.pragma_update(None, "user_version", known as i64)?;
+    }
+    Ok(transaction.commit()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    /// The SHA-256 of every step that was released. Add to it; never change it.
+    const RELEASED: &[&str] = &["06904b51a3ebd93b2daa6f5d8aee35c452932c6f4e6216732fbb8a648c5091b6"];
+
+    fn version(connection: &Connection) -> u32 {
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn released_migrations_never_change() {
+        let hashes: Vec<_> =
+            MIGRATIONS.iter().map(|sql| HEXLOWER.encode(&Sha256::digest(sql.as_bytes()))).collect();
+        assert_eq!(hashes, RELEASED);
+    }
+
+    #[test]
+    fn a_file_is_brought_up_step_by_step() {
+        let connection = Connection::open_in_memory().unwrap();
+        let steps = ["CREATE TABLE meta (name, value)", "CREATE TABLE b (x)"];
+        assert!(apply(&connection, &steps[..1]).is_ok());
+        let epoch = |c: &Connection| {
+            c.query_row("SELECT value FROM meta", [], |row| row.get::<_, Vec<u8>>(0)).unwrap()
+        };
+        let first = epoch(&connection);
+        assert!(apply(&connection, &steps).is_ok());
+        assert!(apply(&connection, &steps).is_ok());
+        assert_eq!((version(&connection), epoch(&connection)), (2, first));
+    }
+
+    #[test]
+    fn a_step_that_breaks_changes_nothing() {
+        let connection = Connection::open_in_memory().unwrap();
+        let steps = ["CREATE TABLE meta (name, value)", "CREATE TABLE b (x); SELECT nonsense"];
+        assert!(apply(&connection, &steps).is_err());
+        assert_eq!(version(&connection), 0);
+        assert!(connection.prepare("SELECT * FROM meta").is_err());
+    }
+}

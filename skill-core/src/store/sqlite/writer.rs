@@ -1,0 +1,217 @@
+//! The thread that writes: everything that waits is committed at once.
+//!
+//! A commit costs a sync of the disk, whatever it holds, so a group of commands shares one. Each
+//! stands alone nevertheless: one that ends badly is undone without the others.
+
+use std::{
+    fs::File,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    failure::{Failure, Work, caught, no_thread, unavailable},
+    row,
+};
+use crate::error::{Error, Result};
+
+/// The most commands in one commit.
+const GROUP: usize = 256;
+/// The most commands that wait; further callers wait for room.
+const WAITING: usize = 1024;
+
+pub(super) struct Writer {
+    commands: Option<mpsc::Sender<Box<dyn Command>>>,
+    thread: Option<JoinHandle<()>>,
+    commits: Arc<AtomicU64>,
+}
+
+impl Writer {
+    /// Starts the thread, which holds the `lock` until its connection is closed.
+    pub(super) fn start(connection: Connection, lock: File) -> Result<Self> {
+        let (commands, waiting) = mpsc::channel(WAITING);
+        let commits = Arc::new(AtomicU64::new(0));
+        let writing = Writing { connection, commits: commits.clone(), is_stopped: false };
+        let thread = thread::Builder::new().name("store-writer".into()).spawn(move || {
+            writing.serve(waiting);
+            drop(lock);
+        });
+        let thread = thread.map_err(|cause| no_thread(&cause))?;
+        Ok(Self { commands: Some(commands), thread: Some(thread), commits })
+    }
+
+    /// How many transactions were committed.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// Does `work` as one transaction; returns after the commit.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
+    ) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let command = Box::new(Waiting { work: Some(work), found: None, reply });
+        let Some(commands) = &self.commands else { return Err(gone()) };
+        commands.send(command).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.commands = None;
+        // A thread that panicked has said so already.
+        self.thread.take().into_iter().for_each(|thread| drop(thread.join()));
+    }
+}
+
+fn gone() -> Error {
+    unavailable().with("what", "the thread that writes has ended")
+}
+
+/// Work that waits for its commit, whatever it returns.
+trait Command: Send {
+    /// Whether anybody waits for the answer.
+    fn is_wanted(&self) -> bool;
+    /// Does the work and keeps what it found.
+    fn run(&mut self, connection: &Connection) -> Ended;
+    /// Answers, after the commit ended so.
+    fn answer(self: Box<Self>, commit: &Work<()>);
+}
+
+/// How a command ended.
+enum Ended {
+    Well,
+    /// What it wrote has to be undone.
+    Badly,
+    /// The disk failed under it; what the log hears of it.
+    ByTheDisk(String),
+}
+
+struct Waiting<T, F> {
+    work: Option<F>,
+    found: Option<Work<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<T, F> Command for Waiting<T, F>
+where
+    T: Send,
+    F: FnOnce(&Connection) -> Work<T> + Send,
+{
+    fn is_wanted(&self) -> bool {
+        !self.reply.is_closed()
+    }
+
+    fn run(&mut self, connection: &Connection) -> Ended {
+        let Some(work) = self.work.take() else { return Ended::Badly };
+        match self.found.insert(caught(|| work(connection))) {
+            Ok(_) => Ended::Well,
+            Err(failure) if failure.is_of_the_disk() => {
+                Ended::ByTheDisk(failure.error().log_line())
+            }
+            Err(_) => Ended::Badly,
+        }
+    }
+
+    fn answer(self: Box<Self>, commit: &Work<()>) {
+        let answer = match (commit, self.found) {
+            (Ok(()), Some(found)) => found.map_err(Failure::into_error),
+            (Ok(()), None) => Err(gone()),
+            // The one that made SQLite undo the others says why.
+            (Err(Failure::Undone), Some(Err(own @ Failure::Sqlite(_)))) => Err(own.error()),
+            (Err(failure), _) => Err(failure.error()),
+        };
+        // Whoever asked may have gone meanwhile.
+        drop(self.reply.send(answer));
+    }
+}
+
+/// What the thread owns.
+struct Writing {
+    connection: Connection,
+    commits: Arc<AtomicU64>,
+    is_stopped: bool,
+}
+
+impl Writing {
+    fn serve(mut self, mut waiting: mpsc::Receiver<Box<dyn Command>>) {
+        let mut group = Vec::with_capacity(GROUP);
+        while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
+            group.retain(|command| command.is_wanted());
+            let commit = self.commit(&mut group);
+            group.drain(..).for_each(|command| command.answer(&commit));
+        }
+        if !self.is_stopped {
+            let cut = self.connection.pragma_update(None, "wal_checkpoint", "truncate");
+            cut.unwrap_or_else(|cause| tracing::warn!(%cause, "the store keeps its log"));
+        }
+    }
+
+    /// Commits the group, or nothing of it.
+    fn commit(&mut self, group: &mut [Box<dyn Command>]) -> Work<()> {
+        if self.is_stopped {
+            return Err(Failure::Stopped);
+        }
+        let ended = self.attempt(group);
+        if let Err(failure) = &ended
+            && failure.is_of_the_disk()
+        {
+            self.stop(&failure.error().log_line());
+        }
+        if !self.connection.is_autocommit()
+            && let Err(failure) = self.execute("ROLLBACK")
+        {
+            self.stop(&failure.error().log_line());
+        }
+        ended
+    }
+
+    fn attempt(&mut self, group: &mut [Box<dyn Command>]) -> Work<()> {
+        if group.is_empty() {
+            return Ok(());
+        }
+        self.execute("BEGIN IMMEDIATE")?;
+        // A command alone needs no savepoint: the transaction is one.
+        let is_alone = group.len() == 1;
+        for command in group {
+            if !is_alone {
+                self.execute("SAVEPOINT command")?;
+            }
+            match command.run(&self.connection) {
+                Ended::Well => {}
+                Ended::ByTheDisk(cause) => {
+                    self.stop(&cause);
+                    return Err(Failure::Stopped);
+                }
+                // Some errors make SQLite undo the whole transaction.
+                Ended::Badly if self.connection.is_autocommit() => return Err(Failure::Undone),
+                Ended::Badly if is_alone => return Ok(()),
+                Ended::Badly => self.execute("ROLLBACK TO command")?,
+            }
+            if !is_alone {
+                self.execute("RELEASE command")?;
+            }
+        }
+        self.execute("COMMIT")?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn execute(&self, sql: &str) -> Work<()> {
+        row::execute(&self.connection, sql, []).map(drop)
+    }
+
+    /// Writes nothing any more until the file is opened again.
+    fn stop(&mut self, cause: &str) {
+        self.is_stopped = true;
+        tracing::error!(cause, "the store stopped writing: its disk failed");
+    }
+}
