@@ -176,7 +176,7 @@ impl Connector {
         let fields = if auth.kind() == "oauth2" { &[] } else { auth.fields() };
         Ok(Visit {
             integration: integration.info().name.clone(),
-            owner: at.user.as_ref().map_or(at.owner.to_string(), ToString::to_string),
+            owner: at.user.as_ref().map_or_else(|| at.owner.to_string(), ToString::to_string),
             fields: fields.to_vec(),
         })
     }
