@@ -1,8 +1,6 @@
 """Builds the fixture of ../shared/security/README.md on a fresh server and runs two sets of cases."""
 
 import json
-import os
-import pathlib
 import string
 import subprocess
 import sys
@@ -81,7 +79,9 @@ def fixture(server, mock):
         "KEY_A_TYPO": mistyped(keys["KEY_A"]),
         "KEY_A_UPPER": prefix + keys["KEY_A"][3:].translate(swap),
         "KEYID_A_SVC": ids["KEYID_A_SVC"], "KEYID_A": ids["KEY_A"], "KEYID_B": ids["KEY_B"],
-        "OWNER_A": "tenant_a", "TENANT_B": "tenant_b", "CONNECT_PATH": page, "PENDING_A": begun.json["connection_id"],
+        # Long texts, so that the cases need not spell them out.
+        **{f"{letter.upper()}_{n}": letter * n for letter in "xb" for n in (9000, 10000, 40960)},
+        "TENANT_B": "tenant_b", "CONNECT_PATH": page, "PENDING_A": begun.json["connection_id"],
     }
     return {
         **example, "base": server.base, "public_url": PUBLIC, "mock": f"http://127.0.0.1:{MOCK}",
