@@ -1,1 +1,6 @@
 //! The server.
+
+#[allow(dead_code)]
+mod guard;
+#[allow(dead_code)]
+mod server;

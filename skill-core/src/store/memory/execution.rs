@@ -23,6 +23,7 @@ impl ExecutionStore for MemoryStore {
         if let Some((owner, action, key, asked)) = scope.clone()
             && let Some(repeat) = tables.repeats.get(&(owner, action, key))
             && run.started_at < repeat.expires_at
+            && !tables.ended_without_outcome(&run.owner, repeat)
         {
             return Ok(match &repeat.outcome {
                 _ if repeat.inputs != asked.inputs => Begun::Differs,

@@ -1,0 +1,145 @@
+//! Calls: what is asked of the engine, and what it answers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use serde_json::{Map, Value};
+
+use crate::{
+    error::Result,
+    id::ExecutionId,
+    name::{ActionName, Slug},
+    record::execution::Timing,
+};
+
+/// A call of one action.
+///
+/// ```
+/// use skill_core::call::CallRequest;
+/// let call = CallRequest::new("github", "create_issue")?
+///     .param("repo", "acme/webapp")
+///     .param("title", "Bug report");
+/// assert_eq!(call.action.to_string(), "github/create_issue");
+/// # Ok::<(), skill_core::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct CallRequest {
+    /// The action.
+    pub action: ActionName,
+    /// Its inputs.
+    pub params: Map<String, Value>,
+    /// The connection, by id or label; `None` takes the only one or the default one.
+    pub connection: Option<String>,
+    /// Lets the caller repeat the call without repeating its effect: 1 to 255 visible ASCII
+    /// characters.
+    pub idempotency_key: Option<String>,
+    /// How long it may take, when it is another time than the engine's own.
+    pub timeout: Option<Duration>,
+}
+
+impl CallRequest {
+    /// Returns a call without inputs.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when a name is no slug.
+    pub fn new(namespace: &str, name: &str) -> Result<Self> {
+        let action = ActionName { namespace: Slug::parse(namespace)?, name: Slug::parse(name)? };
+        Ok(Self {
+            action,
+            params: Map::new(),
+            connection: None,
+            idempotency_key: None,
+            timeout: None,
+        })
+    }
+
+    /// Adds an input.
+    #[must_use]
+    pub fn param(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.params.insert(name.into(), value.into());
+        self
+    }
+
+    /// Names the connection, by id or label.
+    #[must_use]
+    pub fn connection(mut self, id_or_label: impl Into<String>) -> Self {
+        self.connection = Some(id_or_label.into());
+        self
+    }
+
+    /// Sets the idempotency key.
+    #[must_use]
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(key.into());
+        self
+    }
+
+    /// Sets how long the call may take.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+}
+
+/// The body of a service's answer.
+///
+/// ```
+/// use skill_core::call::Data;
+/// assert_eq!(Data::Empty.json()?, serde_json::Value::Null);
+/// # Ok::<(), skill_core::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    /// There was none.
+    Empty,
+    /// JSON, byte for byte as it came. It was checked: it can stand inside other JSON.
+    Json(Bytes),
+    /// Text that is no JSON.
+    Text(String),
+    /// Anything else.
+    Binary {
+        /// What the service called it.
+        content_type: String,
+        /// The bytes.
+        bytes: Bytes,
+    },
+}
+
+impl Data {
+    /// The JSON as a value; text becomes a string, an empty body null.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UpstreamInvalid`](crate::ErrorKind::UpstreamInvalid) for binary data, and for
+    /// numbers that no value can hold.
+    pub fn json(&self) -> Result<Value> {
+        let unreadable = || {
+            let message = "expected JSON from the service";
+            crate::Error::new(crate::ErrorKind::UpstreamInvalid, message)
+        };
+        match self {
+            Self::Empty => Ok(Value::Null),
+            Self::Json(bytes) => serde_json::from_slice(bytes).map_err(|_| unreadable()),
+            Self::Text(text) => Ok(Value::String(text.clone())),
+            Self::Binary { .. } => Err(unreadable()),
+        }
+    }
+}
+
+/// What a service answered.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The run that this is the outcome of.
+    pub execution: ExecutionId,
+    /// The status of the service's answer.
+    pub status: StatusCode,
+    /// The headers of the service's answer; empty for a replay.
+    pub headers: HeaderMap,
+    /// The body of the service's answer.
+    pub data: Data,
+    /// Where the time went.
+    pub timing: Timing,
+    /// Whether this is the answer to an earlier call with the same idempotency key.
+    pub is_replay: bool,
+}

@@ -1,0 +1,102 @@
+//! Credentials that somebody has already: handed over by a program, or typed into a form.
+
+use std::{sync::Arc, time::Duration};
+
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+
+use super::{Connector, EXCHANGE, used};
+use crate::{
+    access::Caller,
+    clock::Deadline,
+    credential::{Credential, Exchange, Purpose, Step},
+    error::{Error, Result},
+    executor::negotiate,
+    integration::Integration,
+    name::Slug,
+    record::{audit::Actor, connection::Connection},
+};
+
+impl Connector {
+    /// Stores a credential that the caller has already, after the integration's verification call.
+    /// Nothing is stored when that fails.
+    ///
+    /// # Errors
+    /// As [`Connector::begin`], and [`InvalidInput`](crate::ErrorKind::InvalidInput) when the credential does not fit
+    /// or the service refuses it.
+    pub async fn hand_over(
+        &self,
+        caller: &Caller,
+        slug: &Slug,
+        given: &Map<String, Value>,
+        label: Option<String>,
+    ) -> Result<Connection> {
+        let integration = self.integration(caller, slug)?;
+        let credential = integration.auth().accept(given)?;
+        let mut connection = self.fresh(caller, &*integration, label).await?;
+        connection.app = self.apps.standard(&caller.owner, slug).await?.map(|app| app.id);
+        let (credential, account) = self.tried(&integration, &connection, credential).await?;
+        self.keep(&connection).await?;
+        self.settle(connection, &credential, account, caller.actor).await
+    }
+
+    /// Uses a link up: the person typed a credential in. A refused one leaves the link usable.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) as [`Connector::open`]; [`InvalidInput`](crate::ErrorKind::InvalidInput) when the
+    /// credential does not fit or the service refuses it.
+    pub async fn submit(
+        &self,
+        link: &SecretString,
+        given: &Map<String, Value>,
+    ) -> Result<Connection> {
+        let flow = self.flow(link).await?;
+        let integration = self.known(&flow.integration)?;
+        if integration.auth().kind() == "oauth2" {
+            return Err(Error::invalid("this integration asks a person, not for a key"));
+        }
+        let credential = integration.auth().accept(given)?;
+        let connection = self.ensure(&flow, &*integration).await?;
+        let (credential, account) = self.tried(&integration, &connection, credential).await?;
+        if !self.store.depart(&flow.link, None, self.clock.now()).await? {
+            return Err(used());
+        }
+        self.settle(connection, &credential, account, Actor::Browser).await
+    }
+
+    /// Tries a handed-over credential out, renewing it once when it has ended.
+    async fn tried(
+        &self,
+        integration: &Arc<dyn Integration>,
+        connection: &Connection,
+        credential: Credential,
+    ) -> Result<(Credential, Option<String>)> {
+        let auth = integration.auth();
+        let has_ended = credential.is_over(self.clock.now(), Duration::ZERO);
+        if !has_ended || !auth.is_renewable(&credential) {
+            let account =
+                self.executor.verify(integration, &credential, &connection.fields).await?;
+            return Ok((credential, account));
+        }
+        let client =
+            self.apps.client(&connection.owner, &connection.integration, connection.app).await?;
+        let exchange = Exchange {
+            client: client.as_ref(),
+            fields: &connection.fields,
+            scopes: &credential.scopes,
+            redirect_url: "",
+            purpose: Purpose::Renew(&credential),
+            at: self.moment()?,
+        };
+        let transport = &*self.executor.transport;
+        match negotiate(transport, &**integration, &exchange, Deadline::after(EXCHANGE)).await? {
+            Step::Done(new) => {
+                let account = self.executor.verify(integration, &new, &connection.fields).await?;
+                Ok((new, account))
+            }
+            Step::Reconnect(_) | Step::Send(_) => {
+                Err(Error::invalid("the service refuses these credentials: check them"))
+            }
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Reading declarations: TOML tables, with every problem named at once by file and line.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    ops::Range,
+};
+
+use toml::de::{DeTable, DeValue};
+
+/// One thing that is wrong in a declaration.
+///
+/// ```
+/// use skill_core::declaration::Problem;
+/// let problem = Problem { file: "x.toml".into(), line: 3, what: "expected a string".into() };
+/// assert_eq!(problem.to_string(), "x.toml:3: expected a string");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// What was expected, what came, what to do.
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.file, self.line, self.what)
+    }
+}
+
+/// A declaration while it is being read: its text and the problems found so far.
+#[derive(Debug)]
+pub struct Source<'a> {
+    file: &'a str,
+    text: &'a str,
+    problems: RefCell<BTreeSet<Problem>>,
+}
+
+impl<'a> Source<'a> {
+    /// Returns a source that has no problems yet.
+    pub fn new(file: &'a str, text: &'a str) -> Self {
+        Self { file, text, problems: RefCell::default() }
+    }
+
+    /// Notes a problem at a place in the text.
+    pub fn problem(&self, at: usize, what: impl Into<String>) {
+        let before = self.text.get(..at).unwrap_or(self.text);
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let problem = Problem { file: self.file.to_owned(), line, what: what.into() };
+        self.problems.borrow_mut().insert(problem);
+    }
+
+    /// Reads the text as TOML and hands the top table to `read`; returns what it made, or every
+    /// problem.
+    ///
+    /// # Errors
+    /// The problems, in the order of their lines.
+    pub fn read<T>(self, read: impl FnOnce(&Table<'_>) -> Option<T>) -> Result<T, Vec<Problem>> {
+        self.read_with(&BTreeMap::new(), read)
+    }
+
+    /// As [`Source::read`], with values that stand instead of the text's. The keys are dotted; one
+    /// value replaces a string, several a list.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub fn read_with<T>(
+        self,
+        instead: &BTreeMap<String, Vec<String>>,
+        read: impl FnOnce(&Table<'_>) -> Option<T>,
+    ) -> Result<T, Vec<Problem>> {
+        let (mut tree, errors) = DeTable::parse_recoverable(self.text);
+        for (key, values) in instead {
+            put(tree.get_mut(), key, values);
+        }
+        for error in errors {
+            let at = error.span().map_or(0, |span| span.start);
+            self.problem(at, error.message());
+        }
+        let made = if self.problems.borrow().is_empty() {
+            read(&Table::new(&self, tree.get_ref(), tree.span()))
+        } else {
+            None
+        };
+        let problems = self.problems.into_inner();
+        match made {
+            Some(made) if problems.is_empty() => Ok(made),
+            _ => Err(problems.into_iter().collect()),
+        }
+    }
+}
+
+/// Puts values under a dotted key of a table; a table on the way that is not there stays so.
+fn put(table: &mut DeTable<'_>, key: &str, values: &[String]) {
+    if let Some((first, rest)) = key.split_once('.') {
+        if let Some(DeValue::Table(inner)) = table.get_mut(first).map(toml::Spanned::get_mut) {
+            put(inner, rest, values);
+        }
+        return;
+    }
+    let text = |value: &String| DeValue::String(value.clone().into());
+    let value = match values {
+        [one] if key != "scopes" => text(one),
+        _ => DeValue::Array(values.iter().map(|v| toml::Spanned::new(0..0, text(v))).collect()),
+    };
+    table.insert(toml::Spanned::new(0..0, key.to_owned().into()), toml::Spanned::new(0..0, value));
+}
+
+/// One table of a declaration. Whatever is not asked for is reported by [`Table::end`].
+#[derive(Debug)]
+pub struct Table<'a> {
+    source: &'a Source<'a>,
+    tree: &'a DeTable<'a>,
+    span: Range<usize>,
+    asked: RefCell<BTreeSet<String>>,
+}
+
+impl<'a> Table<'a> {
+    fn new(source: &'a Source<'a>, tree: &'a DeTable<'a>, span: Range<usize>) -> Self {
+        Self { source, tree, span, asked: RefCell::default() }
+    }
+
+    /// Notes a problem with `key`, or with the whole table when it has no such key.
+    pub fn problem(&self, key: &str, what: impl Into<String>) {
+        let at = self.tree.get(key).map_or(self.span.start, |value| value.span().start);
+        self.source.problem(at, what);
+    }
+
+    /// Whether the table has `key`.
+    pub fn has(&self, key: &str) -> bool {
+        self.tree.contains_key(key)
+    }
+
+    /// Where the keys that `read` was not given stand.
+    fn find(&self, key: &str) -> Option<&'a DeValue<'a>> {
+        self.asked.borrow_mut().insert(key.to_owned());
+        self.tree.get(key).map(toml::Spanned::get_ref)
+    }
+
+    fn expect<T>(
+        &self,
+        key: &str,
+        what: &str,
+        read: impl FnOnce(&'a DeValue<'a>) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.find(key)?;
+        let read = read(value);
+        if read.is_none() {
+            self.problem(key, format!("`{key}`: expected {what}, got {}", value.type_str()));
+        }
+        read
+    }
+
+    /// A string.
+    pub fn text(&self, key: &str) -> Option<&'a str> {
+        self.expect(key, "a string", DeValue::as_str)
+    }
+
+    /// A string that must be there.
+    pub fn required_text(&self, key: &str) -> Option<&'a str> {
+        if !self.has(key) {
+            self.problem(key, format!("expected `{key}`, a string"));
+        }
+        self.text(key)
+    }
+
+    /// `true` or `false`; `false` when it is not there.
+    pub fn flag(&self, key: &str) -> bool {
+        self.expect(key, "true or false", DeValue::as_bool).unwrap_or(false)
+    }
+
+    /// A whole number that is not negative.
+    pub fn count(&self, key: &str) -> Option<u32> {
+        self.expect(key, "a whole number", |value| {
+            value.as_integer().and_then(|number| number.as_str().parse().ok())
+        })
+    }
+
+    /// A list of strings; empty when it is not there.
+    pub fn texts(&self, key: &str) -> Vec<&'a str> {
+        let texts = self.expect(key, "a list of strings", |value| {
+            value.as_array()?.iter().map(|item| item.get_ref().as_str()).collect()
+        });
+        texts.unwrap_or_default()
+    }
+
+    /// A table.
+    pub fn table(&self, key: &str) -> Option<Table<'a>> {
+        let span = self.tree.get(key).map_or(0..0, toml::Spanned::span);
+        let tree = self.expect(key, "a table", DeValue::as_table)?;
+        Some(Self::new(self.source, tree, span))
+    }
+
+    /// A table, without a complaint when there is none.
+    pub fn table_if_any(&self, key: &str) -> Option<Table<'a>> {
+        if self.has(key) { self.table(key) } else { None }
+    }
+
+    /// Whether `key` is a string.
+    pub fn is_text(&self, key: &str) -> bool {
+        self.tree.get(key).is_some_and(|value| value.get_ref().is_str())
+    }
+
+    /// The keys of the table, as they are written.
+    pub fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.tree.keys().map(|key| key.get_ref().as_ref())
+    }
+
+    /// A value as JSON.
+    pub fn json(&self, key: &str) -> Option<serde_json::Value> {
+        self.expect(key, "a value that JSON has", json)
+    }
+
+    /// Reports every key that nobody asked for.
+    pub fn end(&self) {
+        let asked = self.asked.borrow();
+        for key in self.tree.keys().filter(|key| !asked.contains(key.get_ref().as_ref())) {
+            let known = asked.iter().cloned().collect::<Vec<_>>().join("`, `");
+            let what = format!("`{}` is not known here; known are `{known}`", key.get_ref());
+            self.source.problem(key.span().start, what);
+        }
+    }
+}
+
+/// A TOML value as JSON; `None` for dates and for numbers that JSON cannot hold.
+fn json(value: &DeValue<'_>) -> Option<serde_json::Value> {
+    use serde_json::Value;
+    Some(match value {
+        DeValue::String(text) => Value::String(text.to_string()),
+        DeValue::Integer(number) => Value::from(number.as_str().parse::<i64>().ok()?),
+        DeValue::Float(number) => Value::from(number.as_str().parse::<f64>().ok()?),
+        DeValue::Boolean(flag) => Value::Bool(*flag),
+        DeValue::Datetime(_) => return None,
+        DeValue::Array(items) => {
+            Value::Array(items.iter().map(|item| json(item.get_ref())).collect::<Option<_>>()?)
+        }
+        DeValue::Table(table) => Value::Object(
+            table
+                .iter()
+                .map(|(key, value)| Some((key.get_ref().to_string(), json(value.get_ref())?)))
+                .collect::<Option<_>>()?,
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_is_named_with_its_line() {
+        let source = Source::new("x.toml", "name = 1\nother = true\n\n[auth]\nscheme = [2]\n");
+        let problems = source
+            .read(|top| {
+                top.text("name");
+                top.required_text("base");
+                let auth = top.table("auth")?;
+                auth.text("scheme");
+                auth.end();
+                top.end();
+                Some(())
+            })
+            .unwrap_err();
+        let lines = problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            lines,
+            [
+                "x.toml:1: `name`: expected a string, got integer",
+                "x.toml:1: expected `base`, a string",
+                "x.toml:2: `other` is not known here; known are `auth`, `base`, `name`",
+                "x.toml:5: `scheme`: expected a string, got array",
+            ]
+        );
+    }
+
+    #[test]
+    fn text_that_is_not_toml_is_one_problem_with_its_line() {
+        let problems = Source::new("x.toml", "a = 1\nb = = 2\n").read(|_| Some(())).unwrap_err();
+        assert_eq!(problems[0].line, 2);
+    }
+}

@@ -1,0 +1,439 @@
+//! The engine: everything wired together, for a program to embed.
+
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use url::Url;
+
+use crate::{
+    access::{Admission, Admitted, Caller, Keys, Plans},
+    apps::Apps,
+    call::{CallRequest, Reply},
+    catalog::Catalog,
+    clock::{Clock, SystemClock},
+    connect::Connector,
+    connections::Connections,
+    credential::{CredentialStore, Vault, seal::Keyring},
+    error::{Error, Result},
+    executor::{Executor, Flights, History, Observer, Renewer, Settings, Silent},
+    id::ExecutionId,
+    integration::Integration,
+    link::{Links, Pages},
+    name::OwnerId,
+    record::{audit::Entry, execution::Execution, owner::Owner},
+    skill::Skill,
+    store::{ExecutionFilter, MemoryStore, Store},
+    transport::Transport,
+};
+
+/// How often old history is swept.
+const SWEEP: Duration = Duration::from_secs(600);
+/// How many rows one sweep step removes, so that writers are not kept waiting.
+const SWEEP_ROWS: u32 = 1_000;
+
+/// The engine. Clones are cheap and share everything; two engines share nothing.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> skill_core::Result<()> {
+/// use skill_core::{Engine, access::Caller, call::CallRequest, integration, name::OwnerId};
+/// # #[derive(Debug)] struct Fixed;
+/// # #[async_trait::async_trait] impl skill_core::transport::Transport for Fixed {
+/// #     async fn send(&self, _: skill_core::transport::Outgoing, _: skill_core::clock::Deadline)
+/// #         -> skill_core::Result<skill_core::transport::Response> {
+/// #         Ok(skill_core::transport::Response::new(http::StatusCode::OK, "{}".into()))
+/// #     }
+/// # }
+/// # let transport = std::sync::Arc::new(Fixed);
+/// let bundled = integration::bundled(&Default::default()).expect("they are all valid");
+/// let engine = Engine::builder(transport).integrations(bundled).build().await?;
+/// let caller = Caller::operator(OwnerId::standard());
+/// let reply = engine.call(&caller, CallRequest::new("httpbin", "get")?).await?;
+/// assert_eq!(reply.status, 200);
+/// engine.stop().await;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    executor: Arc<Executor>,
+    keys: Arc<Keys>,
+    connector: Connector,
+    connections: Arc<Connections>,
+    apps: Arc<Apps>,
+    history: Arc<History>,
+    links: Arc<Links>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    plans: Plans,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Engine({:?})", self.0.links)
+    }
+}
+
+impl Engine {
+    /// Begins to build an engine that sends through `transport`.
+    pub fn builder(transport: Arc<dyn Transport>) -> Builder {
+        Builder {
+            transport,
+            store: None,
+            keyring: None,
+            credentials: None,
+            clock: Arc::new(SystemClock::new()),
+            observer: Arc::new(Silent),
+            integrations: Vec::new(),
+            skills: Vec::new(),
+            plans: Plans::unlimited(),
+            settings: Settings::default(),
+            public_url: None,
+            return_urls: BTreeSet::new(),
+            wrong_keys_per_minute: 60,
+            history: Duration::from_secs(30 * 24 * 3600),
+        }
+    }
+
+    /// Counts the call against the caller's limits, and runs it.
+    ///
+    /// # Errors
+    /// [`RateLimited`](crate::ErrorKind::RateLimited), [`DailyLimit`](crate::ErrorKind::DailyLimit), and as [`Executor::execute`].
+    pub async fn call(&self, caller: &Caller, call: CallRequest) -> Result<Reply> {
+        match self.keys().admit(caller.clone()).await? {
+            Admission::Admitted(admitted) => self.execute(&admitted, call).await,
+            Admission::Refused(allowance) => {
+                let refusal = allowance.refusal();
+                Err(refusal.unwrap_or_else(|| Error::internal("a refusal without a reason")))
+            }
+        }
+    }
+
+    /// Runs a call that was counted already.
+    ///
+    /// A call with an idempotency key goes on to its end even when this future is dropped: its
+    /// outcome is there for whoever repeats it.
+    ///
+    /// # Errors
+    /// As [`Executor::execute`].
+    pub async fn execute(&self, admitted: &Admitted, call: CallRequest) -> Result<Reply> {
+        if call.idempotency_key.is_none() {
+            return self.0.executor.execute(admitted, &call).await;
+        }
+        let (executor, admitted) = (self.0.executor.clone(), admitted.clone());
+        let run = self.0.tasks.spawn(async move { executor.execute(&admitted, &call).await });
+        run.await.map_err(Error::internal)?
+    }
+
+    /// The keys: authentication, limits, making and revoking.
+    pub fn keys(&self) -> &Keys {
+        &self.0.keys
+    }
+
+    /// Connecting and disconnecting accounts.
+    pub fn connector(&self) -> &Connector {
+        &self.0.connector
+    }
+
+    /// Looking connections up.
+    pub fn connections(&self) -> &Connections {
+        &self.0.connections
+    }
+
+    /// OAuth clients.
+    pub fn apps(&self) -> &Apps {
+        &self.0.apps
+    }
+
+    /// Where the pages for people are.
+    pub fn pages(&self) -> &Pages {
+        self.0.links.pages()
+    }
+
+    /// The clock that everything here goes by.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    /// The present catalogue. It does not change while it is held.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.0.executor.catalog.load_full()
+    }
+
+    /// Swaps the catalogue whole. Calls under way keep the one that they began with.
+    pub fn replace_catalog(&self, catalog: Catalog) {
+        self.0.executor.catalog.store(Arc::new(catalog));
+    }
+
+    /// Returns a run of the owner.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) when the owner has no such run.
+    pub async fn execution(&self, owner: &OwnerId, id: ExecutionId) -> Result<Execution> {
+        self.0.history.get(owner, id).await
+    }
+
+    /// The owner's runs, the newest first, and how many match in all.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) when the store does not answer.
+    pub async fn executions(
+        &self,
+        owner: &OwnerId,
+        filter: &ExecutionFilter,
+    ) -> Result<(Vec<Execution>, u64)> {
+        self.0.history.list(owner, filter).await
+    }
+
+    /// The newest lines of the owner's audit.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) when the store does not answer.
+    pub async fn audit(&self, owner: &OwnerId, most: u32) -> Result<Vec<Entry>> {
+        self.0.store.audit(owner, most).await
+    }
+
+    /// Puts an owner on a plan; it comes to be on first use.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) when there is no such plan.
+    pub async fn set_plan(&self, owner: &OwnerId, plan: &str) -> Result<()> {
+        if !self.0.plans.has_plan(plan) {
+            return Err(Error::invalid(format!("there is no plan `{plan}` in the configuration")));
+        }
+        self.0.store.ensure_owner(&Owner::new(owner.clone(), self.0.clock.now())).await?;
+        self.0.store.set_plan(owner, Some(plan)).await.map(drop)
+    }
+
+    /// Answers when the store can read and write.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) when it cannot.
+    pub async fn ready(&self) -> Result<()> {
+        self.0.store.ping().await
+    }
+
+    /// Stops: waits for what is under way in the background, and writes the history.
+    pub async fn stop(&self) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+}
+
+/// Builds an [`Engine`].
+///
+/// ```
+/// # fn embed(transport: std::sync::Arc<dyn skill_core::transport::Transport>) {
+/// use skill_core::Engine;
+/// let builder = Engine::builder(transport).wrong_keys_per_minute(10);
+/// # }
+/// ```
+#[must_use]
+pub struct Builder {
+    transport: Arc<dyn Transport>,
+    store: Option<Arc<dyn Store>>,
+    keyring: Option<Keyring>,
+    credentials: Option<Arc<dyn CredentialStore>>,
+    clock: Arc<dyn Clock>,
+    observer: Arc<dyn Observer>,
+    integrations: Vec<Arc<dyn Integration>>,
+    skills: Vec<Arc<dyn Skill>>,
+    plans: Plans,
+    settings: Settings,
+    public_url: Option<Url>,
+    return_urls: BTreeSet<String>,
+    wrong_keys_per_minute: u32,
+    history: Duration,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Builder({} integrations)", self.integrations.len())
+    }
+}
+
+impl Builder {
+    /// Keeps everything in `store`, sealed with `keyring`. Without it the engine keeps everything
+    /// in memory, and nothing survives it.
+    pub fn store(mut self, store: Arc<dyn Store>, keyring: Keyring) -> Self {
+        (self.store, self.keyring) = (Some(store), Some(keyring));
+        self
+    }
+
+    /// Keeps credentials elsewhere than sealed in the store.
+    pub fn credentials(mut self, credentials: Arc<dyn CredentialStore>) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// Goes by another clock.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Lets `observer` hear what happens.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// Adds integrations to the catalogue.
+    pub fn integrations(mut self, added: impl IntoIterator<Item = Arc<dyn Integration>>) -> Self {
+        self.integrations.extend(added);
+        self
+    }
+
+    /// Adds a skill to the catalogue.
+    pub fn skill(mut self, skill: Arc<dyn Skill>) -> Self {
+        self.skills.push(skill);
+        self
+    }
+
+    /// Limits owners and keys; without it nothing is limited.
+    pub fn plans(mut self, plans: Plans) -> Self {
+        self.plans = plans;
+        self
+    }
+
+    /// Bounds single calls.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// Says how people reach the engine's pages: the base of every link and of the redirect URL.
+    pub fn public_url(mut self, url: Url) -> Self {
+        self.public_url = Some(url);
+        self
+    }
+
+    /// Lets people be sent to these URLs after connecting.
+    pub fn return_urls(mut self, urls: impl IntoIterator<Item = String>) -> Self {
+        self.return_urls.extend(urls);
+        self
+    }
+
+    /// Limits wrong keys per address and minute; 60 without it.
+    pub fn wrong_keys_per_minute(mut self, most: u32) -> Self {
+        self.wrong_keys_per_minute = most;
+        self
+    }
+
+    /// Keeps ended runs for this long; 30 days without it.
+    pub fn history(mut self, age: Duration) -> Self {
+        self.history = age;
+        self
+    }
+
+    /// Builds the engine, and starts its tasks on the present tokio runtime.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](crate::ErrorKind::InvalidInput) when the catalogue cannot be built, [`Unavailable`](crate::ErrorKind::Unavailable)
+    /// when the store does not answer or was sealed with another key.
+    pub async fn build(self) -> Result<Engine> {
+        let catalog = Catalog::build(self.integrations, self.skills)?;
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let keyring = self.keyring.map_or_else(Keyring::generate, Ok)?;
+        let clock = self.clock;
+        let vault = Arc::new(Vault::new(store.clone(), keyring, clock.clone()));
+        vault.verify().await?;
+        let public = match self.public_url {
+            Some(url) => url,
+            None => Url::parse("http://127.0.0.1:8080").map_err(Error::internal)?,
+        };
+        let links = Arc::new(Links::new(store.clone(), clock.clone(), Pages::under(&public)?));
+        let credentials = self.credentials.unwrap_or_else(|| vault.clone());
+        let connections = Arc::new(Connections::new(store.clone(), clock.clone()));
+        let apps = Arc::new(Apps::new(store.clone(), vault.clone(), clock.clone()));
+        let wrong = self.wrong_keys_per_minute;
+        let keys = Keys::new(store.clone(), clock.clone(), self.plans.clone(), wrong)?;
+        let (keys, tasks, stop) = (Arc::new(keys), TaskTracker::new(), CancellationToken::new());
+        let history = History::start(store.clone(), &tasks, stop.clone());
+        let renewer = Arc::new(Renewer {
+            store: store.clone(),
+            credentials: credentials.clone(),
+            connections: connections.clone(),
+            apps: apps.clone(),
+            transport: self.transport.clone(),
+            clock: clock.clone(),
+            observer: self.observer.clone(),
+            tasks: tasks.clone(),
+            flights: Flights::default(),
+        });
+        let executor = Arc::new(Executor {
+            settings: self.settings,
+            catalog: ArcSwap::from_pointee(catalog),
+            store: store.clone(),
+            vault: vault.clone(),
+            credentials: credentials.clone(),
+            connections: connections.clone(),
+            renewer,
+            links: links.clone(),
+            transport: self.transport,
+            history: history.clone(),
+            observer: self.observer,
+            clock: clock.clone(),
+        });
+        let connector = Connector {
+            store: store.clone(),
+            vault,
+            credentials,
+            connections: connections.clone(),
+            apps: apps.clone(),
+            keys: keys.clone(),
+            links: links.clone(),
+            executor: executor.clone(),
+            clock: clock.clone(),
+            return_urls: self.return_urls,
+        };
+        tasks.spawn(sweep(store.clone(), clock.clone(), self.history, stop.clone()));
+        let plans = self.plans;
+        let inner = Inner {
+            executor,
+            keys,
+            connector,
+            connections,
+            apps,
+            history,
+            links,
+            store,
+            clock,
+            plans,
+            tasks,
+            stop,
+        };
+        Ok(Engine(Arc::new(inner)))
+    }
+}
+
+/// Removes what is older than `age`, in small steps, until `stop`.
+async fn sweep(
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    age: Duration,
+    stop: CancellationToken,
+) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP) => {}
+            () = stop.cancelled() => return,
+        }
+        let now = clock.now();
+        let Ok(before) = now.checked_sub(age) else { continue };
+        loop {
+            match store.prune(before, now, SWEEP_ROWS).await {
+                Ok(gone) if gone >= u64::from(SWEEP_ROWS) && !stop.is_cancelled() => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(error = %error.log_line(), "old history stays for now");
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,473 @@
+//! The executor: the one path from a call to an upstream.
+//!
+//! Its stages stand in one function, [`Executor::execute`] and what it calls in order: their order
+//! is security policy, so it is not a stack of layers that somebody could rearrange.
+
+mod answer;
+mod history;
+mod observe;
+mod renew;
+mod replay;
+mod retry;
+mod send;
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use http::{HeaderValue, StatusCode};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+pub(crate) use self::renew::{Flights, Renewer, negotiate};
+pub use self::{
+    history::History,
+    observe::{Event, Observer, Silent},
+};
+use self::{
+    history::Room,
+    send::{Answered, Grant, Prepared},
+};
+use crate::{
+    access::{Admitted, Caller, Intent, authorize},
+    call::{CallRequest, Reply},
+    catalog::{Action, Catalog},
+    clock::{Clock, Deadline, Stopwatch},
+    connections::Connections,
+    credential::{Credential, CredentialStore, Vault},
+    endpoint::Draft,
+    error::{Error, ErrorKind, Result, Retry},
+    id::{ConnectionId, ExecutionId},
+    link::{Errand, Links},
+    name::{ActionName, Slug},
+    record::{
+        Sealed,
+        audit::{Actor, Entry},
+        connection::{Connection, ConnectionRef, Fields, Revision, Status},
+        execution::{Begun, Execution, Idempotency, State, Timing},
+        scope::Scope,
+    },
+    store::Store,
+    transport::{Outgoing, Transport},
+};
+
+/// Bounds of the executor's work.
+///
+/// ```
+/// use skill_core::executor::Settings;
+/// assert_eq!(Settings::default().timeout.as_secs(), 30);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a call may take when nobody says.
+    pub timeout: Duration,
+    /// How long a call may take at most.
+    pub longest_timeout: Duration,
+    /// The most bytes of an answer, decoded.
+    pub answer_bytes: usize,
+    /// How long an idempotency key is remembered.
+    pub idempotency: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(30),
+            longest_timeout: Duration::from_secs(300),
+            answer_bytes: 10 << 20,
+            idempotency: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+/// Access is renewed this long before it ends, or a tenth of its life when that is shorter.
+const MARGIN: Duration = Duration::from_secs(30);
+
+/// Runs calls.
+#[derive(Debug)]
+pub struct Executor {
+    pub(crate) settings: Settings,
+    pub(crate) catalog: ArcSwap<Catalog>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) credentials: Arc<dyn CredentialStore>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) renewer: Arc<Renewer>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) history: Arc<History>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Executor {
+    /// Runs one call of whoever was [`Admitted`], which is proof that key and limits were checked.
+    ///
+    /// Dropping the future ends the call at its next wait; the history then says `cancelled`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ScopeMissing`], [`ErrorKind::NotFound`], [`ErrorKind::InvalidInput`],
+    /// [`ErrorKind::NotConnected`], [`ErrorKind::ChooseConnection`], [`ErrorKind::TokenExpired`]:
+    /// nothing took effect. [`ErrorKind::UpstreamUnreachable`], [`ErrorKind::UpstreamInvalid`],
+    /// [`ErrorKind::Timeout`], [`ErrorKind::OutcomeUnknown`]: see
+    /// [`Error::retry_state`]. [`ErrorKind::Conflict`] and [`ErrorKind::IdempotencyMismatch`] for
+    /// a used idempotency key.
+    pub async fn execute(&self, admitted: &Admitted, call: &CallRequest) -> Result<Reply> {
+        let caller = admitted.caller();
+        let scope = Scope::Action(call.action.clone());
+        authorize(caller, &Intent { scope, class: None }).allowed()?;
+        let action = self.find(&call.action)?;
+        let mut run = Recording::begin(self, caller, &action).await?;
+        let outcome = self.perform(caller, call, &action, &mut run).await;
+        run.end(&outcome);
+        outcome
+    }
+
+    /// The stages after the action is known, in order.
+    async fn perform(
+        &self,
+        caller: &Caller,
+        call: &CallRequest,
+        action: &Action,
+        run: &mut Recording<'_>,
+    ) -> Result<Reply> {
+        let deadline = self.deadline(call, action);
+        let info = action.endpoint.info();
+        info.schema.check(&Value::Object(call.params.clone()))?;
+        let connection = self.connection(caller, call, action).await?;
+        let fields = connection.as_ref().map_or(&NO_FIELDS, |connection| &connection.fields);
+        let request = self.draft(action, call, fields, run.execution.id)?;
+        let grant = self.grant(action, connection.as_ref(), deadline).await?;
+        run.execution.connection = connection.as_ref().map(|connection| connection.id);
+        run.execution.app = connection.as_ref().and_then(|connection| connection.app);
+        let is_durable = call.idempotency_key.is_some() || info.is_at_most_once;
+        if is_durable {
+            // From here the store has the run. Should nobody wait for it any more, it stays there
+            // as running: its key is not free for a second effect.
+            let earlier = self.record_first(call, &run.execution).await?;
+            run.is_recorded = true;
+            if let Some(replay) = earlier {
+                return replay;
+            }
+        }
+        let may_repeat = info.may_repeat(true);
+        let connection = connection.as_ref();
+        let prepared = Prepared { action, connection, request, may_repeat, deadline };
+        let answered = self.send(prepared, grant, &mut run.execution).await;
+        run.settle(&answered);
+        if is_durable {
+            self.record_last(call, run, &answered).await?;
+        }
+        let (status, headers, data) = answered?;
+        let (execution, timing) = (run.execution.id, run.execution.timing);
+        Ok(Reply { execution, status, headers, data, timing, is_replay: false })
+    }
+
+    fn find(&self, name: &ActionName) -> Result<Action> {
+        self.catalog.load().find(name).ok_or_else(|| {
+            Error::not_found(format!(
+                "there is no action `{name}`: check the integration and the endpoint"
+            ))
+        })
+    }
+
+    fn deadline(&self, call: &CallRequest, action: &Action) -> Deadline {
+        let wanted = call.timeout.or_else(|| action.endpoint.info().timeout);
+        Deadline::after(wanted.unwrap_or(self.settings.timeout).min(self.settings.longest_timeout))
+    }
+
+    /// The connection that the call means; `None` when the integration needs none.
+    async fn connection(
+        &self,
+        caller: &Caller,
+        call: &CallRequest,
+        action: &Action,
+    ) -> Result<Option<Connection>> {
+        let slug = &action.integration.info().slug;
+        let named = call.connection.as_deref();
+        if !action.integration.auth().needs_connection() && named.is_none() {
+            return Ok(None);
+        }
+        match self.connections.choose(caller, slug, named).await? {
+            Some(connection) if connection.status == Status::Connected => Ok(Some(connection)),
+            Some(connection) if connection.status == Status::Expired => {
+                Err(self.dead(&connection).await)
+            }
+            Some(unfinished) => {
+                let at = unfinished.at();
+                Err(self.with_link(not_connected(slug), at, slug.clone()).await)
+            }
+            None => {
+                let (owner, user) = (caller.owner.clone(), caller.user.clone());
+                let at = ConnectionRef { owner, user, id: ConnectionId::fresh(self.clock.now())? };
+                Err(self.with_link(not_connected(slug), at, slug.clone()).await)
+            }
+        }
+    }
+
+    /// Adds the page where a person can mend it. A store that does not answer hides no error.
+    async fn with_link(&self, error: Error, at: ConnectionRef, integration: Slug) -> Error {
+        match self.links.make(Errand::new(at, integration)).await {
+            Ok(page) => error.action_url(page),
+            Err(failed) => error.with("link", failed.log_line()),
+        }
+    }
+
+    /// The request without its signature. Its address stays under the integration's base.
+    fn draft(
+        &self,
+        action: &Action,
+        call: &CallRequest,
+        fields: &Fields,
+        id: ExecutionId,
+    ) -> Result<Outgoing> {
+        let info = action.endpoint.info();
+        let Draft { target, headers, body } = action.endpoint.request(&call.params, fields)?;
+        let url = target.join(&action.integration.base(fields)?)?;
+        let mut request = Outgoing { method: info.method.clone(), url, headers, body };
+        if let Some(name) = &info.idempotency_header {
+            let value = HeaderValue::try_from(id.to_string()).map_err(Error::internal)?;
+            request.headers.insert(name, value);
+        }
+        Ok(request)
+    }
+
+    /// The credential of the call, renewed first when it is known to have ended.
+    async fn grant(
+        &self,
+        action: &Action,
+        connection: Option<&Connection>,
+        deadline: Deadline,
+    ) -> Result<Grant> {
+        let Some(connection) = connection else {
+            let (credential, revision) = (Credential::default(), Revision(0));
+            return Ok(Grant { credential, revision, is_fresh: false });
+        };
+        let loaded = match self.credentials.load(&connection.at()).await {
+            Err(error) if error.kind() == ErrorKind::Internal => {
+                let entry = Entry::new(self.clock.now(), Actor::System, connection.owner.clone());
+                let entry = entry.event("grant.unreadable").target(connection.id);
+                self.store.append_audit(&entry.outcome("refused")).await?;
+                return Err(error);
+            }
+            loaded => loaded?,
+        };
+        let Some((credential, revision)) = loaded else {
+            return Err(self.dead(connection).await);
+        };
+        let now = self.clock.now();
+        let margin = credential.lifetime.map_or(Duration::ZERO, |life| MARGIN.min(life / 10));
+        let is_ending = credential.is_over(now, margin);
+        if !is_ending || !action.integration.auth().is_renewable(&credential) {
+            return Ok(Grant { credential, revision, is_fresh: false });
+        }
+        match self.renewed(connection, &action.integration, revision, deadline).await {
+            // It has not ended yet: what is at hand will do.
+            Err(error)
+                if error.kind() == ErrorKind::UpstreamUnreachable
+                    && !credential.is_over(now, Duration::ZERO) =>
+            {
+                tracing::warn!(connection = %connection.id, error = %error.log_line(), "not renewed yet");
+                Ok(Grant { credential, revision, is_fresh: false })
+            }
+            renewed => renewed,
+        }
+    }
+
+    /// Records the run durably before anything is sent, where that is promised. Returns the outcome
+    /// of an earlier call with the same idempotency key.
+    async fn record_first(
+        &self,
+        call: &CallRequest,
+        run: &Execution,
+    ) -> Result<Option<Result<Reply>>> {
+        let idempotency = match &call.idempotency_key {
+            None => None,
+            Some(key) => {
+                replay::check_key(key)?;
+                let expires = run.started_at.checked_add(self.settings.idempotency);
+                Some(Idempotency {
+                    key: key.clone(),
+                    inputs: replay::hash(&call.params, call.connection.as_deref())?,
+                    expires_at: expires.map_err(Error::internal)?,
+                })
+            }
+        };
+        match self.store.begin(run, idempotency.as_ref()).await? {
+            Begun::New => Ok(None),
+            Begun::Same(id, sealed) => {
+                let text = self.vault.open(&sealed, &replay::binding(&run.owner, id))?;
+                Ok(Some(replay::read(id, text.expose_secret())))
+            }
+            Begun::Running(_) => {
+                let message = "a call with this idempotency key has not ended, or nobody knows how";
+                Ok(Some(Err(Error::new(ErrorKind::Conflict, message))))
+            }
+            Begun::Differs => {
+                let message = "this idempotency key was used with other inputs: take a new one";
+                Ok(Some(Err(Error::new(ErrorKind::IdempotencyMismatch, message))))
+            }
+        }
+    }
+
+    /// Records durably how such a run ended. A failure that certainly had no effect leaves no
+    /// outcome, so that the same key can be used again.
+    async fn record_last(
+        &self,
+        call: &CallRequest,
+        run: &mut Recording<'_>,
+        answered: &Result<Answered>,
+    ) -> Result<()> {
+        let had_effect = match answered {
+            Ok(_) => true,
+            Err(error) => {
+                error.retry_state() == Retry::IfIdempotent
+                    || error.kind() == ErrorKind::OutcomeUnknown
+            }
+        };
+        let outcome = if call.idempotency_key.is_some() && had_effect {
+            Some(self.seal_outcome(&run.execution, answered)?)
+        } else {
+            None
+        };
+        run.finish();
+        self.store.record(&[(run.execution.clone(), outcome)]).await
+    }
+
+    fn seal_outcome(&self, run: &Execution, answered: &Result<Answered>) -> Result<Sealed> {
+        self.vault.seal(&replay::write(answered)?, &replay::binding(&run.owner, run.id))
+    }
+
+    /// Tries a credential out with the integration's verification call; returns whose it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] when the service refuses it.
+    pub(crate) async fn verify(
+        &self,
+        integration: &Arc<dyn crate::integration::Integration>,
+        credential: &Credential,
+        fields: &Fields,
+    ) -> Result<Option<String>> {
+        let info = integration.info();
+        let Some(verification) = &info.verification else { return Ok(None) };
+        let name = ActionName { namespace: info.slug.clone(), name: verification.endpoint.clone() };
+        let call = CallRequest::new(name.namespace.as_str(), name.name.as_str())?;
+        let endpoint = integration
+            .endpoint(name.name.canonical())
+            .ok_or_else(|| Error::internal("a verification call names no endpoint"))?;
+        let action = Action { integration: integration.clone(), endpoint };
+        let now = self.clock.now();
+        let request = self.draft(&action, &call, fields, ExecutionId::fresh(now)?)?;
+        let deadline = Deadline::after(self.settings.timeout);
+        let prepared =
+            Prepared { action: &action, connection: None, request, may_repeat: true, deadline };
+        let caller = Caller::operator(crate::name::OwnerId::standard());
+        let mut run = execution(&caller, &action, now)?;
+        let (credential, revision) = (credential.clone(), Revision(0));
+        let grant = Grant { credential, revision, is_fresh: false };
+        let (status, _, data) = self.send(prepared, grant, &mut run).await?;
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            let message = "the service refuses these credentials: check them";
+            return Err(Error::invalid(message).with("status", status));
+        }
+        let account = data.json().ok().and_then(|data| match data.pointer(&verification.account) {
+            Some(Value::String(text)) => Some(text.clone()),
+            Some(Value::Number(number)) => Some(number.to_string()),
+            Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) | None => None,
+        });
+        Ok(account)
+    }
+}
+
+static NO_FIELDS: Fields = Fields::new();
+
+fn not_connected(slug: &Slug) -> Error {
+    let message = format!("The user needs to connect their {slug} account first.");
+    Error::new(ErrorKind::NotConnected, message)
+}
+
+fn execution(caller: &Caller, action: &Action, now: jiff::Timestamp) -> Result<Execution> {
+    let info = action.endpoint.info();
+    Ok(Execution {
+        id: ExecutionId::fresh(now)?,
+        owner: caller.owner.clone(),
+        user: caller.user.clone(),
+        key: caller.key(),
+        action: ActionName {
+            namespace: action.integration.info().slug.clone(),
+            name: info.name.clone(),
+        },
+        revision: info.revision.clone(),
+        class: info.class,
+        connection: None,
+        app: None,
+        parent: None,
+        state: State::Running,
+        attempts: 0,
+        upstream_status: None,
+        error: None,
+        timing: Timing::default(),
+        started_at: now,
+        ended_at: None,
+    })
+}
+
+/// A run while it goes on. However it ends, dropped midway included, the history hears of it.
+struct Recording<'a> {
+    executor: &'a Executor,
+    execution: Execution,
+    watch: Stopwatch,
+    room: Option<Room>,
+    /// The store has its end already, or it was none of its own.
+    is_recorded: bool,
+}
+
+impl<'a> Recording<'a> {
+    async fn begin(executor: &'a Executor, caller: &Caller, action: &Action) -> Result<Self> {
+        let watch = Stopwatch::start();
+        let room = Some(executor.history.room().await?);
+        let execution = execution(caller, action, executor.clock.now())?;
+        Ok(Self { executor, execution, watch, room, is_recorded: false })
+    }
+
+    /// Notes what the answer means for the run.
+    fn settle(&mut self, answered: &Result<Answered>) {
+        self.execution.state = match answered {
+            Ok((status, ..)) if status.as_u16() < 400 => State::Success,
+            Ok(_) | Err(_) => State::Error,
+        };
+        self.execution.error = answered.as_ref().err().map(Error::kind);
+        self.execution.timing.total = self.watch.elapsed();
+    }
+
+    fn finish(&mut self) {
+        self.execution.timing.total = self.watch.elapsed();
+        self.execution.ended_at = Some(self.executor.clock.now());
+    }
+
+    fn end(mut self, outcome: &Result<Reply>) {
+        if let Err(error) = outcome {
+            self.execution.state = State::Error;
+            self.execution.error = Some(error.kind());
+        }
+        self.close();
+    }
+
+    fn close(&mut self) {
+        let Some(room) = self.room.take() else { return };
+        self.finish();
+        self.executor.observer.hear(&Event::Ended(&self.execution));
+        if !self.is_recorded {
+            self.executor.history.push(self.execution.clone(), room);
+        }
+    }
+}
+
+impl Drop for Recording<'_> {
+    fn drop(&mut self) {
+        // Only a call that nobody waits for any more comes here with its room.
+        if self.room.is_some() {
+            self.execution.state = State::Cancelled;
+            self.close();
+        }
+    }
+}

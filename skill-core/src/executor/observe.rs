@@ -1,0 +1,54 @@
+//! What can be heard of the executor's work.
+
+use std::fmt;
+
+use crate::{error::ErrorKind, id::ConnectionId, name::Slug, record::execution::Execution};
+
+/// Something that happened.
+///
+/// ```
+/// use skill_core::executor::Event;
+/// fn count(event: &Event<'_>) -> bool { matches!(event, Event::Ended(_)) }
+/// ```
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A run ended, well or not.
+    Ended(&'a Execution),
+    /// A request is sent to an upstream for a second time.
+    Repeated {
+        /// The integration.
+        integration: &'a Slug,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A grant was renewed, or could not be.
+    Renewed {
+        /// The integration.
+        integration: &'a Slug,
+        /// The connection.
+        connection: ConnectionId,
+        /// Why it could not be.
+        error: Option<ErrorKind>,
+    },
+}
+
+/// Hears what happens. It is called on the hot path: count and return.
+pub trait Observer: fmt::Debug + Send + Sync + 'static {
+    /// Hears one event.
+    fn hear(&self, event: &Event<'_>);
+}
+
+const _: Option<&dyn Observer> = None;
+
+/// Hears nothing.
+///
+/// ```
+/// use skill_core::executor::{Observer, Silent};
+/// let observer: Box<dyn Observer> = Box::new(Silent);
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn hear(&self, _event: &Event<'_>) {}
+}

@@ -1,0 +1,97 @@
+//! Idempotency: the first outcome of a request, kept sealed to be given again.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderMap, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    call::{Data, Reply},
+    credential::seal::Binding,
+    error::{Error, ErrorKind, Result},
+    id::ExecutionId,
+    name::OwnerId,
+    record::execution::Timing,
+};
+
+/// The longest idempotency key.
+const LONGEST: usize = 255;
+
+/// Checks a key: 1 to 255 visible ASCII characters.
+pub(super) fn check_key(key: &str) -> Result<()> {
+    let fits = (1..=LONGEST).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    if fits {
+        return Ok(());
+    }
+    Err(Error::invalid("expected an idempotency key of 1 to 255 visible ASCII characters"))
+}
+
+/// The hash of inputs as parsed JSON: the order of members does not matter.
+pub(super) fn hash(params: &Map<String, Value>, connection: Option<&str>) -> Result<[u8; 32]> {
+    let inputs = serde_json::to_vec(&(params, connection)).map_err(Error::internal)?;
+    Ok(Sha256::digest(inputs).into())
+}
+
+/// What an outcome is bound to.
+pub(super) fn binding(owner: &OwnerId, id: ExecutionId) -> Binding {
+    Binding::to("outcome", [owner.as_str(), id.to_string().as_str()])
+}
+
+/// An outcome as it is sealed. Version 1; members are only ever added.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+enum Written {
+    Json { status: u16, text: String },
+    Text { status: u16, text: String },
+    Binary { status: u16, content_type: String, base64: String },
+    Empty { status: u16 },
+    Failed { kind: String, message: String },
+}
+
+/// Writes an outcome, to be sealed.
+pub(super) fn write(outcome: &Result<(StatusCode, HeaderMap, Data)>) -> Result<Vec<u8>> {
+    let written = match outcome {
+        Ok((status, _, data)) => {
+            let status = status.as_u16();
+            match data {
+                Data::Empty => Written::Empty { status },
+                Data::Json(bytes) => {
+                    Written::Json { status, text: String::from_utf8_lossy(bytes).into_owned() }
+                }
+                Data::Text(text) => Written::Text { status, text: text.clone() },
+                Data::Binary { content_type, bytes } => Written::Binary {
+                    status,
+                    content_type: content_type.clone(),
+                    base64: STANDARD.encode(bytes),
+                },
+            }
+        }
+        Err(error) => Written::Failed {
+            kind: error.kind().as_str().to_owned(),
+            message: error.message().to_owned(),
+        },
+    };
+    serde_json::to_vec(&written).map_err(Error::internal)
+}
+
+/// Reads what [`write`] wrote.
+pub(super) fn read(execution: ExecutionId, text: &str) -> Result<Reply> {
+    let unreadable = || Error::internal("a recorded outcome cannot be read");
+    let (status, data) = match serde_json::from_str(text).map_err(|_| unreadable())? {
+        Written::Json { status, text } => (status, Data::Json(text.into())),
+        Written::Text { status, text } => (status, Data::Text(text)),
+        Written::Empty { status } => (status, Data::Empty),
+        Written::Binary { status, content_type, base64 } => {
+            let bytes = STANDARD.decode(base64).map_err(|_| unreadable())?.into();
+            (status, Data::Binary { content_type, bytes })
+        }
+        Written::Failed { kind, message } => {
+            let kind = ErrorKind::parse(&kind).unwrap_or(ErrorKind::Internal);
+            return Err(Error::new(kind, message));
+        }
+    };
+    let status = StatusCode::from_u16(status).map_err(|_| unreadable())?;
+    let (headers, timing) = (HeaderMap::new(), Timing::default());
+    Ok(Reply { execution, status, headers, data, timing, is_replay: true })
+}

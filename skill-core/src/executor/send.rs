@@ -1,0 +1,190 @@
+//! Sending a signed request: one renewal after a 401, one repeat where it is safe.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, StatusCode};
+
+use super::{
+    Executor, answer,
+    observe::Event,
+    renew::dead,
+    retry::{self, Verdict},
+};
+use crate::{
+    call::Data,
+    catalog::Action,
+    clock::{Deadline, Stopwatch},
+    credential::{Credential, Moment},
+    error::{Error, ErrorKind, Result, Retry},
+    id,
+    integration::Integration,
+    record::{
+        connection::{Connection, Revision},
+        execution::Execution,
+    },
+    transport::{Outgoing, Response},
+};
+
+/// The credential of one call, and whether it was renewed for it.
+pub(super) struct Grant {
+    pub(super) credential: Credential,
+    pub(super) revision: Revision,
+    pub(super) is_fresh: bool,
+}
+
+/// A request that is ready but for its signature.
+pub(super) struct Prepared<'a> {
+    pub(super) action: &'a Action,
+    pub(super) connection: Option<&'a Connection>,
+    pub(super) request: Outgoing,
+    pub(super) may_repeat: bool,
+    pub(super) deadline: Deadline,
+}
+
+/// What a service answered.
+pub(super) type Answered = (StatusCode, HeaderMap, Data);
+
+impl Executor {
+    /// Sends, and reads the answer.
+    pub(super) async fn send(
+        &self,
+        prepared: Prepared<'_>,
+        mut grant: Grant,
+        run: &mut Execution,
+    ) -> Result<Answered> {
+        let auth = prepared.action.integration.auth();
+        let slug = &prepared.action.integration.info().slug;
+        let mut is_repeat = false;
+        loop {
+            let watch = Stopwatch::start();
+            run.attempts += 1;
+            let sent = self.send_once(&prepared, &grant.credential).await;
+            run.timing.upstream += watch.elapsed();
+            let refused = sent.as_ref().ok().map(|answer| answer.status);
+            if let Some(status) = refused.filter(|status| auth.says_expired(*status)) {
+                run.upstream_status = Some(status.as_u16());
+                if let Some(renewed) = self.after_refusal(&prepared, &grant).await? {
+                    grant = renewed;
+                    continue;
+                }
+            }
+            let (verdict, reason) = match &sent {
+                Ok(answer) => {
+                    let now = self.clock.now();
+                    (retry::after_answer(answer.status, &answer.headers, now), "refused")
+                }
+                Err(error) => (retry::after_failure(error, prepared.may_repeat), "failed"),
+            };
+            match verdict {
+                Verdict::Again(pause) if !is_repeat && fits(pause, prepared.deadline) => {
+                    is_repeat = true;
+                    self.observer.hear(&Event::Repeated { integration: slug, reason });
+                    tokio::time::sleep(pause).await;
+                }
+                Verdict::Again(_) | Verdict::Keep => {
+                    let watch = Stopwatch::start();
+                    let answered = self.read(sent, prepared.may_repeat, run).await;
+                    run.timing.upstream += watch.elapsed();
+                    return answered;
+                }
+            }
+        }
+    }
+
+    async fn send_once(
+        &self,
+        prepared: &Prepared<'_>,
+        credential: &Credential,
+    ) -> Result<Response> {
+        let streamed = || Error::internal("a streamed body cannot be signed twice");
+        let mut request = prepared.request.repeat().ok_or_else(streamed)?;
+        let moment = Moment { now: self.clock.now(), nonce: id::random()? };
+        prepared.action.integration.auth().sign(&mut request, credential, &moment)?;
+        self.transport.send(request, prepared.deadline).await
+    }
+
+    /// After a 401: the renewed grant to try once more with, or `None` to hand the answer out.
+    async fn after_refusal(&self, prepared: &Prepared<'_>, grant: &Grant) -> Result<Option<Grant>> {
+        let Some(connection) = prepared.connection else { return Ok(None) };
+        let integration = &prepared.action.integration;
+        let auth = integration.auth();
+        if auth.is_renewable(&grant.credential) && !grant.is_fresh {
+            let seen = grant.revision;
+            return self.renewed(connection, integration, seen, prepared.deadline).await.map(Some);
+        }
+        if grant.is_fresh {
+            return Err(self.dead(connection).await);
+        }
+        let why = "the service refused the credential (401): check it, or reconnect";
+        self.note(connection, why).await?;
+        // A scheme that could renew, with a grant that cannot: a person has to reconnect it.
+        let can_renew = auth.kind() == "oauth2";
+        if can_renew { Err(self.dead(connection).await) } else { Ok(None) }
+    }
+
+    /// The grant after a renewal; a dead one comes with the page where a person can mend it.
+    pub(super) async fn renewed(
+        &self,
+        connection: &Connection,
+        integration: &Arc<dyn Integration>,
+        seen: Revision,
+        deadline: Deadline,
+    ) -> Result<Grant> {
+        match self.renewer.renew(connection, integration, seen, deadline).await {
+            Ok((credential, revision)) => Ok(Grant { credential, revision, is_fresh: true }),
+            Err(error) if error.kind() == ErrorKind::TokenExpired => {
+                Err(self.dead(connection).await)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The error for a connection that a person has to mend, with the page where that is done.
+    pub(super) async fn dead(&self, connection: &Connection) -> Error {
+        self.with_link(dead(), connection.at(), connection.integration.clone()).await
+    }
+
+    /// Notes on the connection what went wrong last.
+    async fn note(&self, connection: &Connection, why: &str) -> Result<()> {
+        if connection.last_error.as_deref() == Some(why) {
+            return Ok(());
+        }
+        let (last_error, updated_at) = (Some(why.to_owned()), self.clock.now());
+        let noted = Connection { last_error, updated_at, ..connection.clone() };
+        self.connections.update(&noted).await.map(drop)
+    }
+
+    async fn read(
+        &self,
+        sent: Result<Response>,
+        may_repeat: bool,
+        run: &mut Execution,
+    ) -> Result<Answered> {
+        let unknown = |error| unknown(error, may_repeat);
+        let response = sent.map_err(unknown)?;
+        let (status, headers) = (response.status, response.headers.clone());
+        run.upstream_status = Some(status.as_u16());
+        let data = answer::read(response, self.settings.answer_bytes).await.map_err(unknown)?;
+        Ok((status, headers, data))
+    }
+}
+
+fn fits(pause: Duration, deadline: Deadline) -> bool {
+    pause < deadline.remaining()
+}
+
+/// What a failure means when something may have happened that must not happen twice.
+fn unknown(error: Error, may_repeat: bool) -> Error {
+    if may_repeat || error.retry_state() != Retry::IfIdempotent {
+        return error;
+    }
+    let reason = "outcome_unknown";
+    if error.kind() == ErrorKind::UpstreamUnreachable {
+        let message = "the connection to the service was cut after the request had gone out: \
+                       it may have taken effect, and was not repeated";
+        return Error::new(ErrorKind::OutcomeUnknown, message)
+            .detail("reason", reason)
+            .caused_by(error);
+    }
+    if error.kind() == ErrorKind::Timeout { error.detail("reason", reason) } else { error }
+}

@@ -1,0 +1,121 @@
+//! Integrations: outside services.
+//!
+//! Most are declared in TOML ([`declared()`]); the bundled ones lie in `skill-core/integrations`,
+//! where a new file is all there is to do. What TOML cannot say is a Rust type that implements
+//! [`Integration`]. The executor cannot tell them apart.
+
+mod declared;
+mod parameter;
+mod path;
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use url::Url;
+
+pub use self::declared::declared;
+use crate::{
+    credential::AuthScheme, declaration::Problem, endpoint::Endpoint, error::Result, name::Slug,
+    record::connection::Fields,
+};
+
+/// The harmless call that shows whether a credential works, and whose it is.
+///
+/// ```
+/// use skill_core::{integration::Verification, name::Slug};
+/// let verification = Verification { endpoint: Slug::parse("get_user")?, account: "/login".into() };
+/// assert_eq!(verification.account, "/login");
+/// # Ok::<(), skill_core::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verification {
+    /// The endpoint, which needs no parameters.
+    pub endpoint: Slug,
+    /// Where in the answer the account's name stands (JSON Pointer, RFC 6901); may be empty.
+    pub account: String,
+}
+
+/// What is known about an integration without calling it.
+#[derive(Debug)]
+pub struct IntegrationInfo {
+    /// Its name in routes.
+    pub slug: Slug,
+    /// What people call it.
+    pub name: String,
+    /// What it is, in one line.
+    pub description: String,
+    /// Where its service documents its API.
+    pub docs: Option<String>,
+    /// How a new credential is tried out.
+    pub verification: Option<Verification>,
+}
+
+/// An outside service.
+pub trait Integration: fmt::Debug + Send + Sync + 'static {
+    /// What is known about it.
+    fn info(&self) -> &IntegrationInfo;
+
+    /// The address under which all its endpoints lie.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when a field that it needs is
+    /// missing.
+    fn base(&self, fields: &Fields) -> Result<Url>;
+
+    /// How its requests are signed.
+    fn auth(&self) -> &dyn AuthScheme;
+
+    /// Finds an endpoint by the canonical form of its name.
+    fn endpoint(&self, canonical: &str) -> Option<Arc<dyn Endpoint>>;
+
+    /// All its endpoints, by name.
+    fn endpoints(&self) -> Box<dyn Iterator<Item = Arc<dyn Endpoint>> + '_>;
+}
+
+const _: Option<&dyn Integration> = None;
+
+/// What an operator's configuration says instead of a declaration, by dotted key: `base_url`,
+/// `auth.token_url`. A caller cannot say any of it.
+///
+/// ```
+/// use skill_core::integration::Overrides;
+/// let mut overrides = Overrides::default();
+/// overrides.text("base_url", "https://github.example.com/api/v3");
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides(pub(crate) BTreeMap<String, Vec<String>>);
+
+impl Overrides {
+    /// Replaces a string.
+    pub fn text(&mut self, key: &str, value: impl Into<String>) {
+        self.0.insert(key.to_owned(), vec![value.into()]);
+    }
+
+    /// Replaces `auth.scopes`.
+    pub fn scopes(&mut self, scopes: Vec<String>) {
+        self.0.insert("auth.scopes".to_owned(), scopes);
+    }
+}
+
+include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
+
+/// The integrations that come with this crate, each changed by what `overrides` has for its slug.
+///
+/// # Errors
+/// What an override breaks; without overrides there is none.
+pub fn bundled(
+    overrides: &BTreeMap<String, Overrides>,
+) -> Result<Vec<Arc<dyn Integration>>, Vec<Problem>> {
+    let (mut loaded, mut problems) = (Vec::new(), Vec::new());
+    let standard = Overrides::default();
+    for (file, text) in BUNDLED {
+        let slug = file.trim_end_matches(".toml");
+        match declared(file, text, overrides.get(slug).unwrap_or(&standard)) {
+            Ok(integration) => loaded.push(integration),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if problems.is_empty() { Ok(loaded) } else { Err(problems) }
+}
+
+#[cfg(test)]
+mod tests;

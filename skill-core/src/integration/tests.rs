@@ -1,0 +1,101 @@
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{endpoint::Draft, transport::Payload};
+
+fn all() -> Vec<Arc<dyn Integration>> {
+    bundled(&BTreeMap::new()).unwrap()
+}
+
+fn one(slug: &str) -> Arc<dyn Integration> {
+    all().into_iter().find(|i| i.info().slug.canonical() == slug).unwrap()
+}
+
+/// The draft of a call whose parameters fit, and its address.
+fn call(integration: &str, endpoint: &str, params: &Value) -> (Draft, String) {
+    let integration = one(integration);
+    let endpoint = integration.endpoint(endpoint).unwrap();
+    endpoint.info().schema.check(params).unwrap();
+    let draft = endpoint.request(params.as_object().unwrap(), &Fields::new()).unwrap();
+    let url = draft.target.join(&integration.base(&Fields::new()).unwrap()).unwrap();
+    (draft, url.to_string())
+}
+
+fn body(draft: &Draft) -> Value {
+    let Payload::Bytes(bytes) = &draft.body else { return Value::Null };
+    serde_json::from_slice(bytes).unwrap()
+}
+
+#[test]
+fn every_bundled_declaration_loads() {
+    let loaded = bundled(&BTreeMap::new()).map(|integrations| integrations.len());
+    assert_eq!(loaded, Ok(BUNDLED.len()));
+}
+
+#[test]
+fn the_bundled_endpoints_are_pinned() {
+    let mut lines = Vec::new();
+    for integration in all() {
+        lines.push(integration.info().slug.to_string());
+        lines.extend(integration.endpoints().map(|endpoint| {
+            let info = endpoint.info();
+            format!("  {} ({}): {} {}", info.name, info.class.as_str(), info.method, info.path)
+        }));
+    }
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn github_has_twelve_endpoints_or_more_each_documented() {
+    let github = one("github");
+    assert!(github.endpoints().count() >= 12);
+    for endpoint in github.endpoints() {
+        let info = endpoint.info();
+        let docs = info.docs.as_deref().unwrap_or_default();
+        assert!(docs.starts_with("https://docs.github.com/rest/"), "{}: {docs}", info.name);
+    }
+}
+
+#[test]
+fn github_takes_the_issue_of_the_manual() {
+    let issue = json!({
+        "repo": "acme/web", "title": "Bug report", "body": "It broke.", "labels": ["bug"],
+    });
+    let (draft, url) = call("github", "create-issue", &issue);
+    assert_eq!(url, "https://api.github.com/repos/acme/web/issues");
+    let sent = json!({"title": "Bug report", "body": "It broke.", "labels": ["bug"]});
+    assert_eq!(body(&draft), sent);
+    assert_eq!(draft.headers["user-agent"], "skill");
+}
+
+#[test]
+fn github_files_keep_the_slashes_of_their_path() {
+    let (_, url) = call("github", "get-file", &json!({"repo": "acme/web", "path": "src/a b.rs"}));
+    assert_eq!(url, "https://api.github.com/repos/acme/web/contents/src/a%20b.rs");
+}
+
+#[test]
+fn httpbin_shows_a_list_in_every_style() {
+    let lists = json!({"repeat": ["a", "b"], "comma": ["a", "b"], "brackets": ["a", "b"]});
+    let (_, url) = call("httpbin", "get", &lists);
+    let query = url.split_once('?').unwrap().1.split('&').collect::<Vec<_>>();
+    for pair in ["repeat=a", "repeat=b", "comma=a%2Cb", "brackets%5B%5D=a", "brackets%5B%5D=b"] {
+        assert!(query.contains(&pair), "{pair}: {query:?}");
+    }
+}
+
+#[test]
+fn every_declaration_of_the_real_runs_loads() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.ci/integrations");
+    let mut slugs = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        slugs.push(declared(name, &text, &Overrides::default()).unwrap().info().slug.to_string());
+    }
+    slugs.sort();
+    assert_eq!(slugs, ["idp", "kinto", "mock", "mockkey", "mockq"]);
+}

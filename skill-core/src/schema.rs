@@ -1,0 +1,198 @@
+//! Schemas of parameters: JSON Schema 2020-12, compiled once.
+
+use std::fmt;
+
+use jsonschema::{
+    Draft, PatternOptions, ValidationError, Validator,
+    error::{TypeKind, ValidationErrorKind},
+};
+use serde_json::Value;
+
+use crate::error::{Detail, Error, Result};
+
+/// The most problems that one answer names.
+const MOST: usize = 20;
+/// The most bytes that one compiled pattern may take.
+const PATTERN: usize = 1 << 20;
+
+/// A compiled schema.
+///
+/// Patterns run on a linear engine and references never leave the document, so that no schema can
+/// stall the engine or make it fetch anything.
+///
+/// ```
+/// use serde_json::json;
+/// use skill_core::schema::Schema;
+/// let schema = Schema::compile(json!({"type": "object", "required": ["title"]}))?;
+/// let error = schema.check(&json!({})).unwrap_err();
+/// assert_eq!(error.field_details()[0].field, "title");
+/// # Ok::<(), skill_core::Error>(())
+/// ```
+pub struct Schema {
+    value: Value,
+    validator: Validator,
+}
+
+impl Schema {
+    /// Compiles a schema.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it is no schema.
+    pub fn compile(value: Value) -> Result<Self> {
+        let validator = jsonschema::options()
+            .with_draft(Draft::Draft202012)
+            .should_validate_formats(true)
+            .with_pattern_options(PatternOptions::regex().size_limit(PATTERN))
+            .build(&value)
+            .map_err(|cause| {
+                Error::invalid(format!("expected a JSON Schema: {}", cause.masked()))
+            })?;
+        Ok(Self { value, validator })
+    }
+
+    /// The schema as it was written.
+    pub fn as_value(&self) -> &Value {
+        &self.value
+    }
+
+    /// Checks an instance.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) with one detail per problem:
+    /// the field, what was expected and what came. Values are never repeated.
+    pub fn check(&self, instance: &Value) -> Result<()> {
+        if self.validator.is_valid(instance) {
+            return Ok(());
+        }
+        let details = self.validator.iter_errors(instance).take(MOST).map(|e| detail(&e));
+        let mut details = details.collect::<Vec<_>>();
+        details.dedup();
+        let first = details.first().map(|detail| format!("`{}`: {}", detail.field, detail.issue));
+        let message = first.unwrap_or_else(|| "the parameters do not fit the schema".to_owned());
+        Err(Error::invalid(message).details(details))
+    }
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Schema({})", self.value)
+    }
+}
+
+/// Says a problem in our words; a kind we have no words for in the library's, without values.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library has words for every kind")]
+fn detail(error: &ValidationError<'_>) -> Detail {
+    let place = error.instance_path().to_string();
+    let field = place.trim_start_matches('/').replace('/', ".");
+    let came = kind_of(error.instance());
+    match error.kind() {
+        ValidationErrorKind::Required { property } => {
+            let name = property.as_str().unwrap_or_default();
+            let full = if field.is_empty() { name.to_owned() } else { format!("{field}.{name}") };
+            Detail::new(full, "expected a value, got nothing")
+        }
+        ValidationErrorKind::Type { kind } => {
+            Detail::new(named(field), format!("expected {}, got {came}", expected(kind)))
+        }
+        ValidationErrorKind::Enum { options } => Detail::new(
+            named(field),
+            format!("expected one of {options}, got {came} that is none of them"),
+        ),
+        ValidationErrorKind::Pattern { pattern } => {
+            Detail::new(named(field), format!("expected text that matches `{pattern}`"))
+        }
+        ValidationErrorKind::Format { format } => {
+            Detail::new(named(field), format!("expected text in the format `{format}`"))
+        }
+        _ => Detail::new(named(field), error.masked().to_string()),
+    }
+}
+
+fn named(field: String) -> String {
+    if field.is_empty() { "params".to_owned() } else { field }
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+fn expected(kind: &TypeKind) -> String {
+    match kind {
+        TypeKind::Single(one) => format!("type {one}"),
+        TypeKind::Multiple(several) => {
+            let names = several.iter().map(|one| one.to_string()).collect::<Vec<_>>();
+            format!("one of the types {}", names.join(", "))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn schema() -> Schema {
+        Schema::compile(json!({
+            "type": "object",
+            "required": ["title"],
+            "properties": {
+                "title": {"type": "string", "minLength": 1},
+                "labels": {"type": "array", "items": {"type": "string"}},
+                "state": {"enum": ["open", "closed"]},
+                "site": {"type": "string", "format": "uri"},
+                "name": {"type": "string", "pattern": "^[a-z]+$"},
+            },
+        }))
+        .unwrap()
+    }
+
+    fn problem(instance: &Value) -> (String, String) {
+        let error = schema().check(instance).unwrap_err();
+        let detail = error.field_details()[0].clone();
+        (detail.field, detail.issue)
+    }
+
+    #[test]
+    fn problems_name_field_expectation_and_what_came() {
+        let case = |instance, field: &str, issue: &str| {
+            assert_eq!(problem(&instance), (field.to_owned(), issue.to_owned()));
+        };
+        case(json!({}), "title", "expected a value, got nothing");
+        case(json!({"title": 7}), "title", "expected type string, got a number");
+        case(
+            json!({"title": "a", "labels": ["b", {}]}),
+            "labels.1",
+            "expected type string, got an object",
+        );
+        case(
+            json!({"title": "a", "state": "secret"}),
+            "state",
+            r#"expected one of ["open","closed"], got a string that is none of them"#,
+        );
+        case(json!({"title": "a", "site": "no"}), "site", "expected text in the format `uri`");
+        case(json!({"title": "a", "name": "A"}), "name", "expected text that matches `^[a-z]+$`");
+    }
+
+    #[test]
+    fn values_are_never_repeated() {
+        let error =
+            schema().check(&json!({"title": "", "name": "SECRET", "state": "SECRET"})).unwrap_err();
+        let shown = format!("{error} {:?}", error.field_details());
+        assert!(!shown.contains("SECRET"), "{shown}");
+    }
+
+    #[test]
+    fn a_reference_that_leaves_the_document_is_refused() {
+        for reference in ["http://127.0.0.1:1/x", "file:///etc/passwd"] {
+            assert!(Schema::compile(json!({"$ref": reference})).is_err(), "{reference}");
+        }
+    }
+}
