@@ -82,7 +82,8 @@ pub trait ConnectionStore {
     /// owner has no such connection.
     async fn update_connection(&self, connection: &Connection) -> Result<bool>;
     /// Removes a connection, its grant, lease and flows, durably, in one transaction. When it was
-    /// the default, the oldest that is left becomes it. False when the owner has no such connection.
+    /// the default, the oldest that is left becomes it. False when the owner has no such
+    /// connection.
     async fn delete_connection(&self, owner: &OwnerId, id: ConnectionId) -> Result<bool>;
 }
 
