@@ -81,8 +81,9 @@ pub trait ConnectionStore {
     /// default takes that from the others of the same owner, user and integration. False when the
     /// owner has no such connection.
     async fn update_connection(&self, connection: &Connection) -> Result<bool>;
-    /// Removes a connection, its grant and its flows, durably, in one transaction. When it was the
-    /// default, the oldest that is left becomes it. False when the owner has no such connection.
+    /// Removes a connection, its grant, lease and flows, durably, in one transaction. When it was
+    /// the default, the oldest that is left becomes it. False when the owner has no such
+    /// connection.
     async fn delete_connection(&self, owner: &OwnerId, id: ConnectionId) -> Result<bool>;
 }
 
@@ -197,6 +198,8 @@ pub trait ExecutionStore {
     /// replaced, unless it is final already; any other is added. Also moves `last_used_at` of the
     /// keys and connections that they used, never back. The sealed value is the answer for a
     /// replay: it is kept with the run's idempotency record, if there is one, and outlives the run.
+    /// A run that ended without one frees its idempotency key: nothing happened that a repeat could
+    /// double.
     async fn record(&self, runs: &[(Execution, Option<Sealed>)]) -> Result<()>;
     /// Returns the owner's run.
     async fn execution(&self, owner: &OwnerId, id: ExecutionId) -> Result<Option<Execution>>;

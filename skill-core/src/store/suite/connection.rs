@@ -1,6 +1,6 @@
 //! Cases: connections.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::fixture::{
     acme, at, at_once, connection, departure, flow, kept_connection, rival, sealed, slug, user,
@@ -117,7 +117,7 @@ pub(super) async fn an_update_changes_what_may_change_and_nothing_else(store: Ar
     assert!(!store.update_connection(&connection(9)).await.unwrap());
 }
 
-pub(super) async fn deleting_a_connection_deletes_its_grant_and_flows(store: Arc<dyn Store>) {
+pub(super) async fn deleting_a_connection_deletes_what_belongs_to_it(store: Arc<dyn Store>) {
     let gone = kept_connection(&*store, 0).await;
     let (open, left) = (flow(&gone, 0), flow(&gone, 1));
     let leaving = departure(600);
@@ -125,7 +125,10 @@ pub(super) async fn deleting_a_connection_deletes_its_grant_and_flows(store: Arc
     store.insert_flow(&left, at(1)).await.unwrap();
     assert!(store.depart(&left.link, Some(&leaving), at(2)).await.unwrap());
     store.replace_grant(&gone.at(), &sealed("grant"), None).await.unwrap().unwrap();
+    let hold = Duration::from_secs(60);
+    assert!(store.lease_renewal(&gone.at(), "one", at(2), hold).await.unwrap());
     assert!(store.delete_connection(&acme(), gone.id).await.unwrap());
+    assert!(store.lease_renewal(&gone.at(), "two", at(3), hold).await.unwrap());
     assert_eq!(store.connection(&acme(), gone.id).await.unwrap(), None);
     assert_eq!(store.grant(&gone.at()).await.unwrap(), None);
     assert_eq!(store.grants_after(None, 9).await.unwrap(), []);
