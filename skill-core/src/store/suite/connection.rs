@@ -67,17 +67,14 @@ pub(super) async fn connections_are_listed_the_oldest_first(store: Arc<dyn Store
     assert_eq!(ids(&*store, Some("crm")).await, []);
 }
 
-pub(super) async fn the_first_connection_is_the_default(store: Arc<dyn Store>) {
-    let first = Connection { integration: slug("my_crm"), ..connection(0) };
-    let second = Connection { integration: slug("my-crm"), ..connection(1) };
-    let elsewhere = connection(2);
-    let anns = Connection { user: user("ann"), ..connection(3) };
-    let foreign = Connection { owner: rival(), ..connection(4) };
-    for new in [&first, &second, &elsewhere, &anns, &foreign] {
-        assert!(store.insert_connection(new, None).await.unwrap());
-    }
-    assert_eq!(default_ids(&*store).await, [first.id, elsewhere.id, anns.id]);
-    assert!(store.connection(&rival(), foreign.id).await.unwrap().unwrap().is_default);
+pub(super) async fn no_connection_is_the_default_by_itself(store: Arc<dyn Store>) {
+    let first = kept_connection(&*store, 0).await;
+    kept_connection(&*store, 1).await;
+    assert_eq!(default_ids(&*store).await, []);
+    let wanted = Connection { is_default: true, ..first.clone() };
+    assert!(store.update_connection(&wanted).await.unwrap());
+    assert!(store.delete_connection(&acme(), first.id).await.unwrap());
+    assert_eq!(default_ids(&*store).await, []);
 }
 
 pub(super) async fn one_connection_is_the_default(store: Arc<dyn Store>) {
@@ -87,10 +84,10 @@ pub(super) async fn one_connection_is_the_default(store: Arc<dyn Store>) {
     let second = kept_connection(&*store, 2).await;
     let wanted = Connection { is_default: true, ..second.clone() };
     assert!(store.update_connection(&wanted).await.unwrap());
-    assert_eq!(default_ids(&*store).await, [anns.id, second.id]);
+    assert_eq!(default_ids(&*store).await, [second.id]);
     let third = Connection { is_default: true, ..connection(3) };
     assert!(store.insert_connection(&third, None).await.unwrap());
-    assert_eq!(default_ids(&*store).await, [anns.id, third.id]);
+    assert_eq!(default_ids(&*store).await, [third.id]);
     assert!(!store.connection(&acme(), first.id).await.unwrap().unwrap().is_default);
 }
 
@@ -138,20 +135,6 @@ pub(super) async fn deleting_a_connection_deletes_what_belongs_to_it(store: Arc<
     assert!(!store.delete_connection(&acme(), gone.id).await.unwrap());
 }
 
-pub(super) async fn deleting_the_default_promotes_the_oldest(store: Arc<dyn Store>) {
-    let first = kept_connection(&*store, 0).await;
-    let anns = Connection { user: user("ann"), ..connection(1) };
-    assert!(store.insert_connection(&anns, None).await.unwrap());
-    let crm = Connection { integration: slug("my_crm"), ..connection(2) };
-    assert!(store.insert_connection(&crm, None).await.unwrap());
-    let fourth = kept_connection(&*store, 4).await;
-    let third = kept_connection(&*store, 3).await;
-    assert!(store.delete_connection(&acme(), first.id).await.unwrap());
-    assert_eq!(default_ids(&*store).await, [anns.id, crm.id, third.id]);
-    assert!(store.delete_connection(&acme(), fourth.id).await.unwrap());
-    assert_eq!(default_ids(&*store).await, [anns.id, crm.id, third.id]);
-}
-
 pub(super) async fn connections_are_capped(store: Arc<dyn Store>) {
     let foreign = Connection { owner: rival(), ..connection(0) };
     assert!(store.insert_connection(&foreign, None).await.unwrap());
@@ -169,7 +152,6 @@ pub(super) async fn parallel_connections_stop_at_the_cap(store: Arc<dyn Store>) 
     });
     assert_eq!(kept.await.into_iter().filter(|kept| *kept).count(), 5);
     assert_eq!(ids(&*store, None).await.len(), 5);
-    assert_eq!(default_ids(&*store).await.len(), 1);
 }
 
 pub(super) async fn another_owners_connection_acts_like_a_missing_one(store: Arc<dyn Store>) {
