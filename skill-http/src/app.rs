@@ -6,11 +6,11 @@ use bytes::Bytes;
 use http::HeaderMap;
 use secrecy::SecretString;
 use skill_core::{
-    Engine, Error,
+    Engine, Error, ErrorKind,
     access::{Admitted, Caller},
     json,
-    name::OwnerId,
 };
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
@@ -29,6 +29,18 @@ pub(crate) struct App {
     pub(crate) admin_secret: Option<SecretString>,
     /// Whether calls answer with the upstream's status instead of 200.
     pub(crate) mirror_status: bool,
+    /// Cancelled when the server stops taking requests.
+    pub(crate) stopping: CancellationToken,
+}
+
+impl App {
+    /// Answers when calls can be served.
+    pub(crate) async fn ready(&self) -> Result<(), Error> {
+        if self.stopping.is_cancelled() {
+            return Err(Error::new(ErrorKind::Unavailable, "the server is stopping"));
+        }
+        self.engine.ready().await
+    }
 }
 
 /// One request, after everything that is common to all of them.
@@ -36,8 +48,6 @@ pub(crate) struct Context {
     pub(crate) app: Arc<App>,
     /// Who calls; routes that ask for no key have nobody.
     pub(crate) admitted: Option<Admitted>,
-    /// The owner that the operator's door was asked to act for.
-    pub(crate) operator_for: Option<OwnerId>,
     /// The values of the path, in order.
     pub(crate) values: Vec<String>,
     pub(crate) query: String,
@@ -75,7 +85,10 @@ impl Context {
     /// A cookie.
     pub(crate) fn cookie(&self, name: &str) -> Option<&str> {
         let all = self.headers.get_all(http::header::COOKIE).iter();
-        let mut pairs = all.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(';'));
-        pairs.find_map(|pair| pair.trim().split_once('=').filter(|(key, _)| *key == name)).map(|p| p.1)
+        let mut pairs =
+            all.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(';'));
+        pairs
+            .find_map(|pair| pair.trim().split_once('=').filter(|(key, _)| *key == name))
+            .map(|p| p.1)
     }
 }

@@ -169,9 +169,8 @@ impl Members {
 
     /// A string.
     pub(crate) fn text(&mut self, name: &'static str) -> Option<String> {
-        self.take(name, "a string", |value| match value {
-            Value::String(text) => Ok(text),
-            other => Err(other),
+        self.take(name, "a string", |value| {
+            if let Value::String(text) = value { Ok(text) } else { Err(value) }
         })
     }
 
@@ -189,10 +188,9 @@ impl Members {
     pub(crate) fn texts(&mut self, name: &'static str) -> Option<Vec<String>> {
         self.take(name, "a list of strings", |value| match value {
             Value::String(text) => Ok(vec![text]),
-            Value::Array(items) if items.iter().all(Value::is_string) => Ok(items
-                .into_iter()
-                .filter_map(|item| item.as_str().map(str::to_owned))
-                .collect()),
+            Value::Array(items) if items.iter().all(Value::is_string) => {
+                Ok(items.into_iter().filter_map(|item| item.as_str().map(str::to_owned)).collect())
+            }
             other => Err(other),
         })
     }
@@ -209,9 +207,8 @@ impl Members {
 
     /// An object.
     pub(crate) fn object(&mut self, name: &'static str) -> Option<Map<String, Value>> {
-        self.take(name, "an object", |value| match value {
-            Value::Object(members) => Ok(members),
-            other => Err(other),
+        self.take(name, "an object", |value| {
+            if let Value::Object(members) = value { Ok(members) } else { Err(value) }
         })
     }
 
@@ -292,7 +289,9 @@ mod tests {
         let number = |query: &str| Query::new(query).number("limit", 1, 100);
         assert_eq!(number("limit=7&x=1").unwrap(), Some(7));
         assert_eq!(number("").unwrap(), None);
-        for query in ["limit=0", "limit=101", "limit=", "limit=-1", "limit=+1", "limit=a", "limit=1&limit=2"] {
+        for query in
+            ["limit=0", "limit=101", "limit=", "limit=-1", "limit=+1", "limit=a", "limit=1&limit=2"]
+        {
             assert!(number(query).is_err(), "{query}");
         }
     }
@@ -310,6 +309,9 @@ mod tests {
         assert!(!check(&[("content-type", "text/plain")]));
         assert!(!check(&[("content-type", "application/json; charset=latin1")]));
         assert!(!check(&[("content-encoding", "gzip")]));
-        assert!(!check(&[("content-type", "application/json"), ("content-type", "application/json")]));
+        assert!(!check(&[
+            ("content-type", "application/json"),
+            ("content-type", "application/json")
+        ]));
     }
 }

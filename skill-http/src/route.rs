@@ -47,14 +47,7 @@ pub(crate) struct Operation {
 
 impl Operation {
     pub(crate) fn new(id: &'static str, summary: &'static str) -> Self {
-        Self {
-            id,
-            summary,
-            body: None,
-            query: Vec::new(),
-            answers: Vec::new(),
-            errors: &[],
-        }
+        Self { id, summary, body: None, query: Vec::new(), answers: Vec::new(), errors: &[] }
     }
 
     pub(crate) fn body(mut self, schema: Value) -> Self {

@@ -49,13 +49,14 @@ impl<'a> Facts<'a> {
                 is_retryable: false,
             },
             Failure::Engine(error) => {
-                let explained = matches!(error.kind(), ErrorKind::PlanLimit | ErrorKind::DailyLimit);
+                let explained =
+                    matches!(error.kind(), ErrorKind::PlanLimit | ErrorKind::DailyLimit);
                 Self {
                     kind: Some(error.kind()),
                     status: None,
                     message: error.message(),
                     details: error.field_details(),
-                    action_url: error.action_page().or(explained.then_some(limits)),
+                    action_url: error.action_page().or_else(|| explained.then_some(limits)),
                     retry_after: error.retry_delay().map(seconds),
                     is_retryable: error.is_retryable(),
                 }

@@ -8,7 +8,7 @@ mod keys;
 use http::StatusCode;
 use skill_core::ErrorKind;
 
-pub(crate) use self::keys::{create_key, shown_key};
+pub(crate) use self::keys::create_key;
 use super::{Dialect, Facts, Shown, flat};
 use crate::route::Route;
 
@@ -18,7 +18,9 @@ pub(super) struct Proxy;
 
 /// Its routes.
 pub(crate) fn routes() -> impl Iterator<Item = Route> {
-    [execute::routes(), connect::routes(), connections::routes(), keys::routes()].into_iter().flatten()
+    [execute::routes(), connect::routes(), connections::routes(), keys::routes()]
+        .into_iter()
+        .flatten()
 }
 
 impl Dialect for Proxy {
