@@ -70,9 +70,9 @@ fn calls(criterion: &mut Criterion) {
     for (name, store) in stores {
         let (engine, caller) = runtime.block_on(engine(store)).expect("an engine");
         group.bench_function(name, |bencher| {
-            bencher.to_async(&runtime).iter(|| async {
-                engine.call(&caller, call()).await.expect("an answer")
-            });
+            bencher
+                .to_async(&runtime)
+                .iter(|| async { engine.call(&caller, call()).await.expect("an answer") });
         });
         runtime.block_on(engine.stop());
     }
