@@ -42,7 +42,9 @@ impl SystemClock {
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the clock that everything else uses")]
     fn now(&self) -> Timestamp {
-        Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH)
+        // Whole microseconds: what stores keep, so that records read back as they were.
+        let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
+        Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
     }
 
     fn steady(&self) -> Duration {

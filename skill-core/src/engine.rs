@@ -57,15 +57,9 @@ const SWEEP_ROWS: u32 = 1_000;
 pub struct Engine(Arc<Inner>);
 
 struct Inner {
+    parts: Parts,
     executor: Arc<Executor>,
-    keys: Arc<Keys>,
     connector: Connector,
-    connections: Arc<Connections>,
-    apps: Arc<Apps>,
-    history: Arc<History>,
-    links: Arc<Links>,
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
     plans: Plans,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -73,7 +67,7 @@ struct Inner {
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Engine({:?})", self.0.links)
+        write!(f, "Engine({:?})", self.0.parts.links)
     }
 }
 
@@ -130,7 +124,7 @@ impl Engine {
 
     /// The keys: authentication, limits, making and revoking.
     pub fn keys(&self) -> &Keys {
-        &self.0.keys
+        &self.0.parts.keys
     }
 
     /// Connecting and disconnecting accounts.
@@ -140,22 +134,22 @@ impl Engine {
 
     /// Looking connections up.
     pub fn connections(&self) -> &Connections {
-        &self.0.connections
+        &self.0.parts.connections
     }
 
     /// OAuth clients.
     pub fn apps(&self) -> &Apps {
-        &self.0.apps
+        &self.0.parts.apps
     }
 
     /// Where the pages for people are.
     pub fn pages(&self) -> &Pages {
-        self.0.links.pages()
+        self.0.parts.links.pages()
     }
 
     /// The clock that everything here goes by.
     pub fn clock(&self) -> &Arc<dyn Clock> {
-        &self.0.clock
+        &self.0.parts.clock
     }
 
     /// The present catalogue. It does not change while it is held.
@@ -173,7 +167,7 @@ impl Engine {
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) when the owner has no such run.
     pub async fn execution(&self, owner: &OwnerId, id: ExecutionId) -> Result<Execution> {
-        self.0.history.get(owner, id).await
+        self.0.parts.history.get(owner, id).await
     }
 
     /// The owner's runs, the newest first, and how many match in all.
@@ -185,7 +179,7 @@ impl Engine {
         owner: &OwnerId,
         filter: &ExecutionFilter,
     ) -> Result<(Vec<Execution>, u64)> {
-        self.0.history.list(owner, filter).await
+        self.0.parts.history.list(owner, filter).await
     }
 
     /// The newest lines of the owner's audit.
@@ -193,7 +187,7 @@ impl Engine {
     /// # Errors
     /// [`Unavailable`](crate::ErrorKind::Unavailable) when the store does not answer.
     pub async fn audit(&self, owner: &OwnerId, most: u32) -> Result<Vec<Entry>> {
-        self.0.store.audit(owner, most).await
+        self.0.parts.store.audit(owner, most).await
     }
 
     /// Puts an owner on a plan; it comes to be on first use.
@@ -204,8 +198,12 @@ impl Engine {
         if !self.0.plans.has_plan(plan) {
             return Err(Error::invalid(format!("there is no plan `{plan}` in the configuration")));
         }
-        self.0.store.ensure_owner(&Owner::new(owner.clone(), self.0.clock.now())).await?;
-        self.0.store.set_plan(owner, Some(plan)).await.map(drop)
+        self.0
+            .parts
+            .store
+            .ensure_owner(&Owner::new(owner.clone(), self.0.parts.clock.now()))
+            .await?;
+        self.0.parts.store.set_plan(owner, Some(plan)).await.map(drop)
     }
 
     /// Answers when the store can read and write.
@@ -213,7 +211,7 @@ impl Engine {
     /// # Errors
     /// [`Unavailable`](crate::ErrorKind::Unavailable) when it cannot.
     pub async fn ready(&self) -> Result<()> {
-        self.0.store.ping().await
+        self.0.parts.store.ping().await
     }
 
     /// Stops: waits for what is under way in the background, and writes the history.
@@ -346,68 +344,86 @@ impl Builder {
             Some(url) => url,
             None => Url::parse("http://127.0.0.1:8080").map_err(Error::internal)?,
         };
-        let links = Arc::new(Links::new(store.clone(), clock.clone(), Pages::under(&public)?));
-        let credentials = self.credentials.unwrap_or_else(|| vault.clone());
-        let connections = Arc::new(Connections::new(store.clone(), clock.clone()));
-        let apps = Arc::new(Apps::new(store.clone(), vault.clone(), clock.clone()));
+        let pages = Pages::under(&public)?;
         let wrong = self.wrong_keys_per_minute;
-        let keys = Keys::new(store.clone(), clock.clone(), self.plans.clone(), wrong)?;
-        let (keys, tasks, stop) = (Arc::new(keys), TaskTracker::new(), CancellationToken::new());
-        let history = History::start(store.clone(), &tasks, stop.clone());
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(sweep(store.clone(), clock.clone(), self.history, stop.clone()));
+        let parts = Parts {
+            credentials: self.credentials.unwrap_or_else(|| vault.clone()),
+            connections: Arc::new(Connections::new(store.clone(), clock.clone())),
+            apps: Arc::new(Apps::new(store.clone(), vault.clone(), clock.clone())),
+            keys: Arc::new(Keys::new(store.clone(), clock.clone(), self.plans.clone(), wrong)?),
+            links: Arc::new(Links::new(store.clone(), clock.clone(), pages)),
+            history: History::start(store.clone(), &tasks, stop.clone()),
+            transport: self.transport,
+            observer: self.observer,
+            store,
+            vault,
+            clock,
+        };
+        let executor = Arc::new(parts.executor(catalog, self.settings, &tasks));
+        let connector = parts.connector(executor.clone(), self.return_urls);
+        Ok(Engine(Arc::new(Inner { parts, executor, connector, plans: self.plans, tasks, stop })))
+    }
+}
+
+/// What the engine's modules share.
+struct Parts {
+    store: Arc<dyn Store>,
+    vault: Arc<Vault>,
+    credentials: Arc<dyn CredentialStore>,
+    connections: Arc<Connections>,
+    apps: Arc<Apps>,
+    keys: Arc<Keys>,
+    links: Arc<Links>,
+    history: Arc<History>,
+    transport: Arc<dyn Transport>,
+    observer: Arc<dyn Observer>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Parts {
+    fn executor(&self, catalog: Catalog, settings: Settings, tasks: &TaskTracker) -> Executor {
         let renewer = Arc::new(Renewer {
-            store: store.clone(),
-            credentials: credentials.clone(),
-            connections: connections.clone(),
-            apps: apps.clone(),
+            store: self.store.clone(),
+            credentials: self.credentials.clone(),
+            connections: self.connections.clone(),
+            apps: self.apps.clone(),
             transport: self.transport.clone(),
-            clock: clock.clone(),
+            clock: self.clock.clone(),
             observer: self.observer.clone(),
             tasks: tasks.clone(),
             flights: Flights::default(),
         });
-        let executor = Arc::new(Executor {
-            settings: self.settings,
+        Executor {
+            settings,
             catalog: ArcSwap::from_pointee(catalog),
-            store: store.clone(),
-            vault: vault.clone(),
-            credentials: credentials.clone(),
-            connections: connections.clone(),
+            store: self.store.clone(),
+            vault: self.vault.clone(),
+            credentials: self.credentials.clone(),
+            connections: self.connections.clone(),
             renewer,
-            links: links.clone(),
-            transport: self.transport,
-            history: history.clone(),
-            observer: self.observer,
-            clock: clock.clone(),
-        });
-        let connector = Connector {
-            store: store.clone(),
-            vault,
-            credentials,
-            connections: connections.clone(),
-            apps: apps.clone(),
-            keys: keys.clone(),
-            links: links.clone(),
-            executor: executor.clone(),
-            clock: clock.clone(),
-            return_urls: self.return_urls,
-        };
-        tasks.spawn(sweep(store.clone(), clock.clone(), self.history, stop.clone()));
-        let plans = self.plans;
-        let inner = Inner {
+            links: self.links.clone(),
+            transport: self.transport.clone(),
+            history: self.history.clone(),
+            observer: self.observer.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    fn connector(&self, executor: Arc<Executor>, return_urls: BTreeSet<String>) -> Connector {
+        Connector {
+            store: self.store.clone(),
+            vault: self.vault.clone(),
+            credentials: self.credentials.clone(),
+            connections: self.connections.clone(),
+            apps: self.apps.clone(),
+            keys: self.keys.clone(),
+            links: self.links.clone(),
             executor,
-            keys,
-            connector,
-            connections,
-            apps,
-            history,
-            links,
-            store,
-            clock,
-            plans,
-            tasks,
-            stop,
-        };
-        Ok(Engine(Arc::new(inner)))
+            clock: self.clock.clone(),
+            return_urls,
+        }
     }
 }
 

@@ -71,6 +71,11 @@ pub(crate) fn token() -> Result<SecretString> {
     Ok(URL_SAFE_NO_PAD.encode(id::random::<32>()?).into())
 }
 
+/// Whether text could be a token that [`token`] made.
+pub(crate) fn is_token(text: &SecretString) -> bool {
+    URL_SAFE_NO_PAD.decode(text.expose_secret()).is_ok_and(|bytes| bytes.len() == 32)
+}
+
 /// What is stored of a token.
 pub(crate) fn hash(token: &str) -> TokenHash {
     TokenHash(Sha256::digest(token.as_bytes()).into())

@@ -88,7 +88,10 @@ CREATE TABLE renewals (
 -- A flow with a state has left; one that arrived is gone.
 CREATE TABLE flows (
     id                  TEXT PRIMARY KEY,
-    connection_id       TEXT NOT NULL REFERENCES connections (id) ON DELETE CASCADE,
+    -- No reference: the link of a call that was not connected comes before its connection.
+    connection_id       TEXT NOT NULL,
+    owner               TEXT NOT NULL,
+    user_id             TEXT,
     integration         TEXT NOT NULL,
     scopes              TEXT NOT NULL,      -- JSON: texts
     link                BLOB NOT NULL UNIQUE,

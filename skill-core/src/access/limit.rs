@@ -6,15 +6,19 @@
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+
+use tokio::sync::Semaphore;
 
 use super::{Caller, plan::Limits};
 use crate::{
     clock::Clock,
     error::{Error, ErrorKind, Result},
-    id,
+    id::{self, KeyId},
+    name::OwnerId,
     record::usage::{Reserve, Window},
     store::Store,
 };
@@ -143,13 +147,25 @@ impl Meter {
     }
 }
 
-/// The two windows of one caller.
+/// A meter, and the turn to reserve a share for it: one reservation at a time, because the store
+/// replaces what it knows of this process with what each reservation says.
 #[derive(Debug)]
-struct Meters {
-    minute: Mutex<Meter>,
-    day: Arc<Mutex<Meter>>,
-    /// Held while a share is being reserved, so that one caller asks the store once.
-    reserving: tokio::sync::Semaphore,
+struct Gauge {
+    meter: Mutex<Meter>,
+    turn: Semaphore,
+}
+
+impl Gauge {
+    fn new(window: Window) -> Arc<Self> {
+        Arc::new(Self { meter: Mutex::new(Meter::new(window)), turn: Semaphore::new(1) })
+    }
+}
+
+/// The two windows of one caller: the minute of its key, the day of its owner.
+#[derive(Debug, Clone)]
+struct Gauges {
+    minute: Arc<Gauge>,
+    day: Arc<Gauge>,
 }
 
 /// Counts calls against limits.
@@ -160,8 +176,8 @@ pub struct Limiter {
     node: String,
     /// The second at which the steady clock began.
     start: i64,
-    minutes: Mutex<HashMap<String, Arc<Meters>>>,
-    days: Mutex<HashMap<String, Arc<Mutex<Meter>>>>,
+    minutes: Mutex<HashMap<KeyId, Arc<Gauge>>>,
+    days: Mutex<HashMap<OwnerId, Arc<Gauge>>>,
 }
 
 impl fmt::Debug for Limiter {
@@ -195,38 +211,22 @@ impl Limiter {
         if limits == Limits::default() {
             return Ok(Allowance::unlimited());
         }
-        let meters = self.meters(key.to_string(), caller.owner.as_str());
+        let gauges = self.gauges(key, &caller.owner);
         loop {
-            if let Some(allowance) = self.try_spend(&meters, limits) {
+            if let Some(allowance) = self.try_spend(&gauges, limits) {
                 return Ok(allowance);
             }
-            let _turn = meters.reserving.acquire().await.map_err(Error::internal)?;
-            if let Some(allowance) = self.try_spend(&meters, limits) {
-                return Ok(allowance);
-            }
-            let subject = key.to_string();
-            self.refill(&meters.minute, caller, (&subject, limits.per_minute)).await?;
-            let subject = format!("owner:{}", caller.owner);
-            self.refill(&meters.day, caller, (&subject, limits.per_day)).await?;
+            self.refill(&gauges.minute, caller, (key.to_string(), limits.per_minute)).await?;
+            let of_owner = format!("owner:{}", caller.owner);
+            self.refill(&gauges.day, caller, (of_owner, limits.per_day)).await?;
         }
     }
 
-    /// The figures of `caller` without counting anything.
-    pub fn peek(&self, caller: &Caller, limits: Limits) -> Allowance {
-        let Some(key) = caller.key() else { return Allowance::unlimited() };
-        let meters = self.meters(key.to_string(), caller.owner.as_str());
-        let (now, day) = (self.second(), self.second().div_euclid(DAY));
-        let (mut minute, mut of_day) = (lock(&meters.minute), lock(&meters.day));
-        minute.turn(now);
-        of_day.turn(day);
-        figures((&minute, now, limits.per_minute), (&of_day, day, limits.per_day), now)
-    }
-
     /// Spends one call from the shares at hand; `None` when a share has to be reserved first.
-    fn try_spend(&self, meters: &Meters, limits: Limits) -> Option<Allowance> {
+    fn try_spend(&self, gauges: &Gauges, limits: Limits) -> Option<Allowance> {
         let now = self.second();
         let day = now.div_euclid(DAY);
-        let (mut minute, mut of_day) = (lock(&meters.minute), lock(&meters.day));
+        let (mut minute, mut of_day) = (lock(&gauges.minute.meter), lock(&gauges.day.meter));
         minute.turn(now);
         of_day.turn(day);
         let is_over = |meter: &Meter, at, limit: Option<u32>| {
@@ -257,13 +257,14 @@ impl Limiter {
     /// Reserves a share, when there is a limit and none is left.
     async fn refill(
         &self,
-        meter: &Mutex<Meter>,
+        gauge: &Gauge,
         caller: &Caller,
-        (subject, limit): (&str, Option<u32>),
+        (subject, limit): (String, Option<u32>),
     ) -> Result<()> {
         let Some(limit) = limit else { return Ok(()) };
-        let (now, reserve) = {
-            let mut meter = lock(meter);
+        let _turn = gauge.turn.acquire().await.map_err(Error::internal)?;
+        let reserve = {
+            let mut meter = lock(&gauge.meter);
             let now = match meter.window {
                 Window::Minute => self.second(),
                 Window::Day => self.second().div_euclid(DAY),
@@ -272,43 +273,33 @@ impl Limiter {
             if meter.share > 0 || meter.empty_at == Some(now) {
                 return Ok(());
             }
-            (now, meter.reserve(now, limit))
+            Reserve { subject, node: self.node.clone(), ..meter.reserve(now, limit) }
         };
-        let until = reserve.until;
-        let reserve = Reserve { subject: subject.into(), node: self.node.clone(), ..reserve };
         let share = self.store.reserve(&caller.owner, &reserve).await?;
-        let mut meter = lock(meter);
-        (meter.share, meter.share_until) = (share.granted, until);
+        let mut meter = lock(&gauge.meter);
+        (meter.share, meter.share_until) = (share.granted, reserve.until);
         meter.others = share.others;
-        meter.empty_at = (share.granted == 0).then_some(now);
+        meter.empty_at = (share.granted == 0).then_some(reserve.now);
         Ok(())
     }
 
-    fn meters(&self, key: String, owner: &str) -> Arc<Meters> {
-        let mut minutes = lock(&self.minutes);
-        if let Some(meters) = minutes.get(&key) {
-            return meters.clone();
-        }
-        let mut days = lock(&self.days);
-        if minutes.len() >= MOST {
-            // What is dropped counts as spent in the store until its window has passed.
-            minutes.retain(|_, meters| Arc::strong_count(meters) > 1);
-        }
-        let day = days
-            .entry(owner.to_owned())
-            .or_insert_with(|| Arc::new(Mutex::new(Meter::new(Window::Day))));
-        let meters = Arc::new(Meters {
-            minute: Mutex::new(Meter::new(Window::Minute)),
-            day: day.clone(),
-            reserving: tokio::sync::Semaphore::new(1),
-        });
-        minutes.insert(key, meters.clone());
-        meters
+    fn gauges(&self, key: KeyId, owner: &OwnerId) -> Gauges {
+        let minute = gauge(&mut lock(&self.minutes), key, Window::Minute);
+        Gauges { minute, day: gauge(&mut lock(&self.days), owner.clone(), Window::Day) }
     }
 
     fn second(&self) -> i64 {
         self.start + i64::try_from(self.clock.steady().as_secs()).unwrap_or(0)
     }
+}
+
+/// The gauge of a subject. Past a bound the ones that nobody holds go: what they had reserved
+/// counts as spent in the store until its window has passed.
+fn gauge<K: Eq + Hash>(all: &mut HashMap<K, Arc<Gauge>>, of: K, window: Window) -> Arc<Gauge> {
+    if all.len() >= MOST && !all.contains_key(&of) {
+        all.retain(|_, gauge| Arc::strong_count(gauge) > 1);
+    }
+    all.entry(of).or_insert_with(|| Gauge::new(window)).clone()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -28,7 +28,7 @@ use crate::{
     executor::{Executor, negotiate},
     id::{self, ConnectionId},
     integration::Integration,
-    link::{Errand, Links, hash, token},
+    link::{Errand, Links, hash, is_token, token},
     name::Slug,
     record::{
         audit::{Actor, Entry},
@@ -186,12 +186,19 @@ impl Connector {
     /// # Errors
     /// [`ErrorKind::NotFound`] as [`Connector::open`]; [`ErrorKind::Unavailable`] when no OAuth
     /// client is set up.
-    pub async fn depart(&self, link: &SecretString) -> Result<Leaving> {
+    ///
+    /// A browser that carries a token from an earlier flow keeps it, so that both can come back.
+    pub async fn depart(
+        &self,
+        link: &SecretString,
+        browser: Option<SecretString>,
+    ) -> Result<Leaving> {
         let flow = self.flow(link).await?;
         let integration = self.known(&flow.integration)?;
         let connection = self.ensure(&flow, &*integration).await?;
         let client = self.apps.client(&connection.owner, &flow.integration, connection.app).await?;
-        let (state, browser, verifier) = (token()?, token()?, token()?);
+        let browser = browser.filter(is_token).map_or_else(token, Ok)?;
+        let (state, verifier) = (token()?, token()?);
         let challenge = Sha256::digest(verifier.expose_secret().as_bytes());
         let challenge = URL_SAFE_NO_PAD.encode(challenge);
         let exchange = Exchange {

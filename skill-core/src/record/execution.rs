@@ -205,7 +205,7 @@ pub enum Begun {
     New,
     /// The same request ended before; this is its sealed outcome.
     Same(ExecutionId, Sealed),
-    /// The same request runs at this moment, or ended with an unknown outcome.
+    /// The same request runs at this moment, or its process ended before it did.
     Running(ExecutionId),
     /// The key was used with other inputs.
     Differs,

@@ -65,8 +65,8 @@ pub trait KeyStore {
 #[async_trait]
 pub trait ConnectionStore {
     /// Keeps a new connection, durably, unless its owner has `most` already: then nothing changes
-    /// and it returns false. Counting and keeping are one transaction. The owner's (and user's)
-    /// first connection of an integration becomes the default one.
+    /// and it returns false. Counting and keeping are one transaction. No connection becomes the
+    /// default one by itself.
     async fn insert_connection(&self, connection: &Connection, most: Option<u32>) -> Result<bool>;
     /// Returns the owner's connection.
     async fn connection(&self, owner: &OwnerId, id: ConnectionId) -> Result<Option<Connection>>;
@@ -81,8 +81,8 @@ pub trait ConnectionStore {
     /// default takes that from the others of the same owner, user and integration. False when the
     /// owner has no such connection.
     async fn update_connection(&self, connection: &Connection) -> Result<bool>;
-    /// Removes a connection, its grant and its flows, durably, in one transaction. When it was the
-    /// default, the oldest that is left becomes it. False when the owner has no such connection.
+    /// Removes a connection, its grant, lease and flows, durably, in one transaction. False when the owner has no such
+    /// connection.
     async fn delete_connection(&self, owner: &OwnerId, id: ConnectionId) -> Result<bool>;
 }
 
@@ -136,8 +136,8 @@ pub trait AppStore {
 /// Flows: people on their way to connect an account.
 #[async_trait]
 pub trait FlowStore {
-    /// Keeps a new flow, durably. Flows that ended by `now` are swept on the way.
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) when its connection does not exist.
+    /// Keeps a new flow, durably; its connection need not exist yet. Flows that ended before `now`
+    /// are swept on the way.
     async fn insert_flow(&self, flow: &Flow, now: Timestamp) -> Result<()>;
     /// Finds a flow by its link, whoever owns it, if the link is neither used nor past its end.
     async fn flow_by_link(&self, link: &TokenHash, now: Timestamp) -> Result<Option<Flow>>;
@@ -197,6 +197,8 @@ pub trait ExecutionStore {
     /// replaced, unless it is final already; any other is added. Also moves `last_used_at` of the
     /// keys and connections that they used, never back. The sealed value is the answer for a
     /// replay: it is kept with the run's idempotency record, if there is one, and outlives the run.
+    /// A run that ended without one frees its idempotency key: nothing happened that a repeat could
+    /// double.
     async fn record(&self, runs: &[(Execution, Option<Sealed>)]) -> Result<()>;
     /// Returns the owner's run.
     async fn execution(&self, owner: &OwnerId, id: ExecutionId) -> Result<Option<Execution>>;

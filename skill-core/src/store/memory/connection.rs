@@ -22,9 +22,7 @@ impl ConnectionStore for MemoryStore {
         if tables.connections.contains_key(&connection.id) {
             return Err(exists("a connection"));
         }
-        let mut new = connection.clone();
-        new.is_default |= !tables.connections.values().any(|c| are_alike(c, connection));
-        put(&mut tables, new);
+        put(&mut tables, connection.clone());
         Ok(true)
     }
 
@@ -69,10 +67,6 @@ impl ConnectionStore for MemoryStore {
         tables.grants.remove(&id);
         tables.leases.remove(&gone.at());
         tables.flows.retain(|_, (flow, _)| flow.connection.id != id);
-        if gone.is_default {
-            let next = tables.connections.values_mut().find(|c| are_alike(c, &gone));
-            next.into_iter().for_each(|c| c.is_default = true);
-        }
         Ok(true)
     }
 }

@@ -23,7 +23,6 @@ impl ExecutionStore for MemoryStore {
         if let Some((owner, action, key, asked)) = scope.clone()
             && let Some(repeat) = tables.repeats.get(&(owner, action, key))
             && run.started_at < repeat.expires_at
-            && !tables.ended_without_outcome(&run.owner, repeat)
         {
             return Ok(match &repeat.outcome {
                 _ if repeat.inputs != asked.inputs => Begun::Differs,
@@ -55,13 +54,10 @@ impl ExecutionStore for MemoryStore {
             if kept.get(&run.id).is_some_and(|old| old.state.is_final()) {
                 continue;
             }
-            kept.insert(run.id, run.clone());
-            let Some(outcome) = outcome else { continue };
-            let mine = tables
-                .repeats
-                .iter_mut()
-                .filter(|((owner, ..), repeat)| *owner == run.owner && repeat.run == run.id);
-            mine.for_each(|(_, repeat)| repeat.outcome = Some(outcome.clone()));
+            let was_begun = kept.insert(run.id, run.clone()).is_some();
+            if was_begun && run.state.is_final() {
+                settle(&mut tables, run, outcome.as_ref());
+            }
         }
         Ok(())
     }
@@ -99,6 +95,17 @@ impl ExecutionStore for MemoryStore {
         tables.runs.retain(|_, runs| !runs.is_empty());
         Ok(u64::from(most - left))
     }
+}
+
+/// Keeps the outcome for repeats; without one the key is free again.
+fn settle(tables: &mut Tables, run: &Execution, outcome: Option<&Sealed>) {
+    tables.repeats.retain(|(owner, ..), repeat| {
+        let is_mine = *owner == run.owner && repeat.run == run.id;
+        if is_mine {
+            repeat.outcome = outcome.cloned();
+        }
+        !is_mine || outcome.is_some()
+    });
 }
 
 /// Moves `last_used_at` of what the run used; it never goes back.

@@ -94,12 +94,6 @@ impl Tables {
     fn connection_at(&self, at: &ConnectionRef) -> Option<&Connection> {
         self.connections.get(&at.id).filter(|c| c.owner == at.owner && c.user == at.user)
     }
-
-    /// Whether the run of an idempotency key ended and left nothing to repeat.
-    fn ended_without_outcome(&self, owner: &OwnerId, repeat: &Repeat) -> bool {
-        let run = self.runs.get(owner).and_then(|runs| runs.get(&repeat.run));
-        repeat.outcome.is_none() && run.is_some_and(|run| run.state.is_final())
-    }
 }
 
 /// A grant. A destroyed one leaves its revision behind, so that none is ever used twice.

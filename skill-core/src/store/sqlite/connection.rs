@@ -51,7 +51,7 @@ fn read(cells: &mut Cells<'_>) -> Work<Connection> {
 #[async_trait]
 impl ConnectionStore for SqliteStore {
     async fn insert_connection(&self, connection: &Connection, most: Option<u32>) -> Result<bool> {
-        let mut new = connection.clone();
+        let new = connection.clone();
         self.write(move |database| {
             let sql = "SELECT count(*) FROM connections WHERE owner = ?1";
             if let Some(most) = most
@@ -59,12 +59,9 @@ impl ConnectionStore for SqliteStore {
             {
                 return Ok(false);
             }
-            let rivals = Rivals::of(&new);
-            let is_default = new.is_default || !rivals.are_any(database)?;
-            if is_default {
-                rivals.step_back(database)?;
+            if new.is_default {
+                Rivals::of(&new).step_back(database)?;
             }
-            new.is_default = is_default;
             insert(database, &new).map(|()| true)
         })
         .await
@@ -109,21 +106,22 @@ impl ConnectionStore for SqliteStore {
     async fn delete_connection(&self, owner: &OwnerId, id: ConnectionId) -> Result<bool> {
         let owner = owner.clone();
         self.write(move |database| {
-            let Some(gone) = find(database, &owner, id)? else { return Ok(false) };
-            // The grant and the flows go with it: they refer to it.
+            if find(database, &owner, id)?.is_none() {
+                return Ok(false);
+            }
+            // The grant goes with it: it refers to it.
             execute(database, "DELETE FROM connections WHERE id = ?1", [id.to_string()])?;
+            let sql = "DELETE FROM flows WHERE connection_id = ?1 AND owner = ?2";
+            execute(database, sql, [&id.to_string(), owner.as_str()])?;
             let sql = "DELETE FROM renewals WHERE connection_id = ?1 AND owner = ?2";
             execute(database, sql, [&id.to_string(), owner.as_str()])?;
-            if gone.is_default {
-                Rivals::of(&gone).promote_the_oldest(database)?;
-            }
             Ok(true)
         })
         .await
     }
 }
 
-/// The connections of one owner, user and integration: one of them is the default.
+/// The connections of one owner, user and integration: at most one of them is the default.
 struct Rivals<'a> {
     owner: &'a str,
     user: Option<&'a str>,
@@ -139,22 +137,9 @@ impl<'a> Rivals<'a> {
         }
     }
 
-    fn are_any(&self, database: &Database) -> Work<bool> {
-        let sql = "SELECT EXISTS (SELECT 1 FROM connections
-                   WHERE owner = ?1 AND user_id IS ?2 AND integration_canonical = ?3)";
-        Ok(count(database, sql, params![self.owner, self.user, self.integration])? > 0)
-    }
-
     fn step_back(&self, database: &Database) -> Work<()> {
         let sql = "UPDATE connections SET is_default = 0 WHERE is_default = 1
                    AND owner = ?1 AND user_id IS ?2 AND integration_canonical = ?3";
-        execute(database, sql, params![self.owner, self.user, self.integration]).map(drop)
-    }
-
-    fn promote_the_oldest(&self, database: &Database) -> Work<()> {
-        let sql = "UPDATE connections SET is_default = 1 WHERE id = (SELECT min(id)
-                   FROM connections
-                   WHERE owner = ?1 AND user_id IS ?2 AND integration_canonical = ?3)";
         execute(database, sql, params![self.owner, self.user, self.integration]).map(drop)
     }
 }

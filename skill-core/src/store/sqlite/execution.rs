@@ -86,12 +86,8 @@ impl ExecutionStore for SqliteStore {
         let runs = runs.to_vec();
         self.write(move |connection| {
             for (run, outcome) in &runs {
-                let is_new = put(connection, run)?;
-                if let (true, Some(outcome)) = (is_new, outcome) {
-                    let sql = "UPDATE idempotency SET outcome = ?3
-                               WHERE owner = ?1 AND execution_id = ?2";
-                    let values = params![run.owner.as_str(), run.id.to_string(), outcome.0];
-                    execute(connection, sql, values)?;
+                if put(connection, run)? && run.state.is_final() {
+                    settle(connection, run, outcome.as_ref())?;
                 }
             }
             touch(connection, &runs)
@@ -225,6 +221,17 @@ fn remember(connection: &Connection, run: &Execution, asked: &Idempotency) -> Wo
         asked.expires_at.as_microsecond(),
     ];
     execute(connection, sql, values).map(drop)
+}
+
+/// Keeps the outcome for repeats; without one the key is free again.
+fn settle(connection: &Connection, run: &Execution, outcome: Option<&Sealed>) -> Work<()> {
+    let (owner, id) = (run.owner.as_str(), run.id.to_string());
+    let Some(outcome) = outcome else {
+        let sql = "DELETE FROM idempotency WHERE owner = ?1 AND execution_id = ?2";
+        return execute(connection, sql, [owner, &id]).map(drop);
+    };
+    let sql = "UPDATE idempotency SET outcome = ?3 WHERE owner = ?1 AND execution_id = ?2";
+    execute(connection, sql, params![owner, id, outcome.0]).map(drop)
 }
 
 macro_rules! insert {

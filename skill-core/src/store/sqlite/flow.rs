@@ -10,7 +10,7 @@ use super::{
     row::{Cells, execute, first, json},
 };
 use crate::{
-    error::{Error, Result},
+    error::Result,
     id::{ConnectionId, FlowId},
     name::{OwnerId, Slug, UserId},
     record::{
@@ -23,10 +23,9 @@ use crate::{
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT flows.id, connection_id, owner, user_id, flows.integration, flows.scopes, link,
-                    flows.expires_at_us, return_url, state, browser, verifier, issuer,
-                    state_expires_at_us
-             FROM flows JOIN connections ON connections.id = connection_id ",
+            "SELECT id, connection_id, owner, user_id, integration, scopes, link, expires_at_us,
+                    return_url, state, browser, verifier, issuer, state_expires_at_us
+             FROM flows ",
             $rest
         )
     };
@@ -68,10 +67,9 @@ impl FlowStore for SqliteStore {
             let sweep = "DELETE FROM flows
                          WHERE coalesce(state_expires_at_us, expires_at_us) <= ?1";
             execute(connection, sweep, [now.as_microsecond()])?;
-            let sql = "INSERT INTO flows
-                           (id, connection_id, integration, scopes, link, expires_at_us, return_url)
-                       SELECT ?4, id, ?5, ?6, ?7, ?8, ?9 FROM connections
-                       WHERE id = ?1 AND owner = ?2 AND user_id IS ?3";
+            let sql = "INSERT INTO flows (connection_id, owner, user_id, id, integration, scopes,
+                                          link, expires_at_us, return_url)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
             let values = params![
                 flow.connection.id.to_string(),
                 flow.connection.owner.as_str(),
@@ -83,10 +81,7 @@ impl FlowStore for SqliteStore {
                 flow.expires_at.as_microsecond(),
                 flow.return_url,
             ];
-            match execute(connection, sql, values)? {
-                0 => Err(Error::not_found("no connection with this id").into()),
-                _ => Ok(()),
-            }
+            execute(connection, sql, values).map(drop)
         })
         .await
     }
@@ -94,7 +89,7 @@ impl FlowStore for SqliteStore {
     async fn flow_by_link(&self, link: &TokenHash, now: Timestamp) -> Result<Option<Flow>> {
         let link = link.0;
         self.read(move |connection| {
-            let sql = select!("WHERE link = ?1 AND state IS NULL AND flows.expires_at_us > ?2");
+            let sql = select!("WHERE link = ?1 AND state IS NULL AND expires_at_us > ?2");
             first(connection, sql, params![link, now.as_microsecond()], read)
         })
         .await

@@ -102,7 +102,8 @@ impl GrantStore for SqliteStore {
         self.write(move |connection| {
             let sql = "INSERT INTO renewals (connection_id, owner, user_id, token, until_us)
                        VALUES (?1, ?2, ?3, ?4, ?5)
-                       ON CONFLICT DO UPDATE SET token = excluded.token, until_us = excluded.until_us
+                       ON CONFLICT DO UPDATE
+                       SET token = excluded.token, until_us = excluded.until_us
                        WHERE token = excluded.token OR until_us <= ?6";
             let until = now.saturating_add(hold).unwrap_or(Timestamp::MAX).as_microsecond();
             let user = at.user().unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Cases: connections.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::fixture::{
     acme, at, at_once, connection, departure, flow, kept_connection, rival, sealed, slug, user,
@@ -67,17 +67,14 @@ pub(super) async fn connections_are_listed_the_oldest_first(store: Arc<dyn Store
     assert_eq!(ids(&*store, Some("crm")).await, []);
 }
 
-pub(super) async fn the_first_connection_is_the_default(store: Arc<dyn Store>) {
-    let first = Connection { integration: slug("my_crm"), ..connection(0) };
-    let second = Connection { integration: slug("my-crm"), ..connection(1) };
-    let elsewhere = connection(2);
-    let anns = Connection { user: user("ann"), ..connection(3) };
-    let foreign = Connection { owner: rival(), ..connection(4) };
-    for new in [&first, &second, &elsewhere, &anns, &foreign] {
-        assert!(store.insert_connection(new, None).await.unwrap());
-    }
-    assert_eq!(default_ids(&*store).await, [first.id, elsewhere.id, anns.id]);
-    assert!(store.connection(&rival(), foreign.id).await.unwrap().unwrap().is_default);
+pub(super) async fn no_connection_is_the_default_by_itself(store: Arc<dyn Store>) {
+    let first = kept_connection(&*store, 0).await;
+    kept_connection(&*store, 1).await;
+    assert_eq!(default_ids(&*store).await, []);
+    let wanted = Connection { is_default: true, ..first.clone() };
+    assert!(store.update_connection(&wanted).await.unwrap());
+    assert!(store.delete_connection(&acme(), first.id).await.unwrap());
+    assert_eq!(default_ids(&*store).await, []);
 }
 
 pub(super) async fn one_connection_is_the_default(store: Arc<dyn Store>) {
@@ -87,10 +84,10 @@ pub(super) async fn one_connection_is_the_default(store: Arc<dyn Store>) {
     let second = kept_connection(&*store, 2).await;
     let wanted = Connection { is_default: true, ..second.clone() };
     assert!(store.update_connection(&wanted).await.unwrap());
-    assert_eq!(default_ids(&*store).await, [anns.id, second.id]);
+    assert_eq!(default_ids(&*store).await, [second.id]);
     let third = Connection { is_default: true, ..connection(3) };
     assert!(store.insert_connection(&third, None).await.unwrap());
-    assert_eq!(default_ids(&*store).await, [anns.id, third.id]);
+    assert_eq!(default_ids(&*store).await, [third.id]);
     assert!(!store.connection(&acme(), first.id).await.unwrap().unwrap().is_default);
 }
 
@@ -117,7 +114,7 @@ pub(super) async fn an_update_changes_what_may_change_and_nothing_else(store: Ar
     assert!(!store.update_connection(&connection(9)).await.unwrap());
 }
 
-pub(super) async fn deleting_a_connection_deletes_its_grant_and_flows(store: Arc<dyn Store>) {
+pub(super) async fn deleting_a_connection_deletes_what_belongs_to_it(store: Arc<dyn Store>) {
     let gone = kept_connection(&*store, 0).await;
     let (open, left) = (flow(&gone, 0), flow(&gone, 1));
     let leaving = departure(600);
@@ -125,7 +122,10 @@ pub(super) async fn deleting_a_connection_deletes_its_grant_and_flows(store: Arc
     store.insert_flow(&left, at(1)).await.unwrap();
     assert!(store.depart(&left.link, Some(&leaving), at(2)).await.unwrap());
     store.replace_grant(&gone.at(), &sealed("grant"), None).await.unwrap().unwrap();
+    let hold = Duration::from_secs(60);
+    assert!(store.lease_renewal(&gone.at(), "one", at(2), hold).await.unwrap());
     assert!(store.delete_connection(&acme(), gone.id).await.unwrap());
+    assert!(store.lease_renewal(&gone.at(), "two", at(3), hold).await.unwrap());
     assert_eq!(store.connection(&acme(), gone.id).await.unwrap(), None);
     assert_eq!(store.grant(&gone.at()).await.unwrap(), None);
     assert_eq!(store.grants_after(None, 9).await.unwrap(), []);
@@ -133,20 +133,6 @@ pub(super) async fn deleting_a_connection_deletes_its_grant_and_flows(store: Arc
     let arrived = store.arrive(&leaving.state, &leaving.browser, at(3)).await.unwrap();
     assert_eq!(arrived, None);
     assert!(!store.delete_connection(&acme(), gone.id).await.unwrap());
-}
-
-pub(super) async fn deleting_the_default_promotes_the_oldest(store: Arc<dyn Store>) {
-    let first = kept_connection(&*store, 0).await;
-    let anns = Connection { user: user("ann"), ..connection(1) };
-    assert!(store.insert_connection(&anns, None).await.unwrap());
-    let crm = Connection { integration: slug("my_crm"), ..connection(2) };
-    assert!(store.insert_connection(&crm, None).await.unwrap());
-    let fourth = kept_connection(&*store, 4).await;
-    let third = kept_connection(&*store, 3).await;
-    assert!(store.delete_connection(&acme(), first.id).await.unwrap());
-    assert_eq!(default_ids(&*store).await, [anns.id, crm.id, third.id]);
-    assert!(store.delete_connection(&acme(), fourth.id).await.unwrap());
-    assert_eq!(default_ids(&*store).await, [anns.id, crm.id, third.id]);
 }
 
 pub(super) async fn connections_are_capped(store: Arc<dyn Store>) {
@@ -166,7 +152,6 @@ pub(super) async fn parallel_connections_stop_at_the_cap(store: Arc<dyn Store>) 
     });
     assert_eq!(kept.await.into_iter().filter(|kept| *kept).count(), 5);
     assert_eq!(ids(&*store, None).await.len(), 5);
-    assert_eq!(default_ids(&*store).await.len(), 1);
 }
 
 pub(super) async fn another_owners_connection_acts_like_a_missing_one(store: Arc<dyn Store>) {

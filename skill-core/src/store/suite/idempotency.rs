@@ -32,11 +32,23 @@ pub(super) async fn a_repeat_finds_the_outcome(store: Arc<dyn Store>) {
     assert_eq!(store.execution(&acme(), second.id).await.unwrap(), None);
 }
 
-pub(super) async fn a_repeat_of_an_unknown_outcome_is_running(store: Arc<dyn Store>) {
+pub(super) async fn a_run_that_never_ends_is_running(store: Arc<dyn Store>) {
+    let first = begun(&*store).await;
+    store.record(&[(first.clone(), None), (ended(&run(1)), None)]).await.unwrap();
+    assert_eq!(store.prune(at(500), at(500), 10).await.unwrap(), 1);
+    let found = store.begin(&run(599), Some(&once())).await.unwrap();
+    assert_eq!(found, Begun::Running(first.id));
+}
+
+pub(super) async fn a_run_that_ends_without_an_outcome_frees_its_key(store: Arc<dyn Store>) {
     let first = begun(&*store).await;
     store.record(&[(ended(&first), None)]).await.unwrap();
-    let found = store.begin(&run(1), Some(&once())).await.unwrap();
-    assert_eq!(found, Begun::Running(first.id));
+    let second = run(1);
+    let other = Idempotency { inputs: [8; 32], ..once() };
+    assert_eq!(store.begin(&second, Some(&other)).await.unwrap(), Begun::New);
+    store.record(&[(ended(&first), Some(sealed("late")))]).await.unwrap();
+    let found = store.begin(&run(2), Some(&other)).await.unwrap();
+    assert_eq!(found, Begun::Running(second.id));
 }
 
 pub(super) async fn a_repeat_with_other_inputs_differs(store: Arc<dyn Store>) {

@@ -94,6 +94,12 @@ pub(super) async fn a_clock_that_was_set_back_blocks_for_two_windows_at_most(
     assert_eq!(granted(&*store, &late(1120)).await, 100);
 }
 
+pub(super) async fn a_late_reading_of_the_clock_sees_its_window(store: Arc<dyn Store>) {
+    assert_eq!(granted(&*store, &ask("one", 1000, 100)).await, 100);
+    assert_eq!(granted(&*store, &ask("two", 1065, 0)).await, 0);
+    assert_eq!(granted(&*store, &ask("three", 1064, 100)).await, 0);
+}
+
 /// One process that reserves shares and spends them, as the limiter does.
 struct Node {
     name: String,

@@ -1,0 +1,94 @@
+//! What a handler may use.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use secrecy::SecretString;
+use skill_core::{
+    Engine, Error, ErrorKind,
+    access::{Admitted, Caller},
+    json,
+};
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::{
+    metrics::Metrics,
+    reply::Failure,
+    request::{Members, Query, check_content_type, object},
+    route::Table,
+};
+
+/// Everything that requests share.
+pub(crate) struct App {
+    pub(crate) engine: Engine,
+    pub(crate) table: Table,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) public_url: Url,
+    pub(crate) admin_secret: Option<SecretString>,
+    /// Whether calls answer with the upstream's status instead of 200.
+    pub(crate) mirror_status: bool,
+    /// Cancelled when the server stops taking requests.
+    pub(crate) stopping: CancellationToken,
+}
+
+impl App {
+    /// Answers when calls can be served.
+    pub(crate) async fn ready(&self) -> Result<(), Error> {
+        if self.stopping.is_cancelled() {
+            return Err(Error::new(ErrorKind::Unavailable, "the server is stopping"));
+        }
+        self.engine.ready().await
+    }
+}
+
+/// One request, after everything that is common to all of them.
+pub(crate) struct Context {
+    pub(crate) app: Arc<App>,
+    /// Who calls; routes that ask for no key have nobody.
+    pub(crate) admitted: Option<Admitted>,
+    /// The values of the path, in order.
+    pub(crate) values: Vec<String>,
+    pub(crate) query: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Context {
+    /// Who calls.
+    pub(crate) fn admitted(&self) -> Result<&Admitted, Error> {
+        self.admitted.as_ref().ok_or_else(|| Error::internal("a route without a caller"))
+    }
+
+    /// Who calls.
+    pub(crate) fn caller(&self) -> Result<&Caller, Error> {
+        Ok(self.admitted()?.caller())
+    }
+
+    /// A value of the path.
+    pub(crate) fn value(&self, at: usize) -> &str {
+        self.values.get(at).map_or("", String::as_str)
+    }
+
+    /// The query.
+    pub(crate) fn query(&self) -> Query<'_> {
+        Query::new(&self.query)
+    }
+
+    /// The members of the body, which is a JSON object; an empty body has none.
+    pub(crate) fn members(&self) -> Result<Members, Failure> {
+        check_content_type(&self.headers)?;
+        Ok(Members::new(object(&self.body, &json::Limits::CALL)?))
+    }
+
+    /// A cookie.
+    pub(crate) fn cookie(&self, name: &str) -> Option<&str> {
+        let all = self.headers.get_all(http::header::COOKIE).iter();
+        let mut pairs =
+            all.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(';'));
+        pairs
+            .find_map(|pair| pair.trim().split_once('=').filter(|(key, _)| *key == name))
+            .map(|p| p.1)
+    }
+}

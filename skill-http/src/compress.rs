@@ -1,0 +1,71 @@
+//! gzip for answers that are worth it.
+
+use std::io::Write;
+
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
+use http::{HeaderMap, HeaderValue, header};
+
+use crate::reply::Reply;
+
+/// Smaller answers are sent as they are.
+const LEAST: u64 = 1024;
+/// Larger ones are compressed on a thread of their own.
+const LARGE: u64 = 64 * 1024;
+
+/// Compresses an answer when the caller accepts it.
+pub(crate) async fn compress(reply: Reply, accept: &HeaderMap) -> Reply {
+    if reply.body.len() <= LEAST || !accepts_gzip(accept) || !is_text(&reply.headers) {
+        return reply;
+    }
+    let Reply { status, mut headers, body } = reply;
+    let compressed = if body.len() > LARGE {
+        let copy = body.clone();
+        tokio::task::spawn_blocking(move || gzip(&copy.joined())).await.ok().flatten()
+    } else {
+        gzip(&body.clone().joined())
+    };
+    let Some(bytes) = compressed else { return Reply { status, headers, body } };
+    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    Reply { status, headers, body: [bytes].into_iter().collect() }
+}
+
+fn gzip(bytes: &Bytes) -> Option<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
+    encoder.write_all(bytes).ok()?;
+    encoder.finish().ok().map(Into::into)
+}
+
+/// Whether `Accept-Encoding` names gzip without `q=0` (RFC 9110 section 12.5.3).
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let mut codings =
+        values.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
+    codings.any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = weight.trim().strip_prefix("q=").and_then(|q| q.parse::<f32>().ok());
+        name.trim().eq_ignore_ascii_case("gzip") && weight.is_none_or(|q| q > 0.0)
+    })
+}
+
+fn is_text(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    kind.is_some_and(|kind| kind.starts_with("application/json") || kind.starts_with("text/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzip_is_used_only_when_it_is_accepted() {
+        let accepts = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, text.parse().unwrap());
+            accepts_gzip(&headers)
+        };
+        assert!(accepts("gzip") && accepts("br, GZIP;q=0.5"));
+        assert!(!accepts("br") && !accepts("gzip;q=0") && !accepts("identity"));
+    }
+}

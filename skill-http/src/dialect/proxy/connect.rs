@@ -1,0 +1,116 @@
+//! `/v1/connect`: connecting an account, and asking how that goes.
+
+use http::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+use skill_core::{
+    Error, connect::ConnectRequest, id::ConnectionId, name::Slug, record::connection::Status,
+};
+
+use crate::{
+    app::Context,
+    reply::{Failure, Reply},
+    route::{Access, Operation, Route},
+};
+
+const ERRORS: &[u16] = &[400, 401, 403, 404, 409, 413, 415, 429, 502, 503];
+
+pub(super) fn routes() -> Vec<Route> {
+    let body = json!({
+        "type": "object",
+        "required": ["integration"],
+        "additionalProperties": false,
+        "properties": {
+            "integration": {"type": "string"},
+            "label": {"type": "string", "minLength": 1, "maxLength": 200},
+            "return_url": {"type": "string", "format": "uri"},
+            "scopes": {"type": "array", "items": {"type": "string"}},
+            "credentials": {
+                "type": "object",
+                "description": "A credential at hand, in the fields of the integration's scheme.",
+            },
+        },
+    });
+    let begun = json!({
+        "type": "object",
+        "required": ["connection_id"],
+        "properties": {
+            "oauth_url": {"type": "string", "format": "uri"},
+            "connection_id": {"type": "string"},
+            "status": {"enum": ["connected"]},
+        },
+    });
+    let status = json!({
+        "type": "object",
+        "required": ["status", "integration"],
+        "properties": {
+            "status": {"enum": ["pending", "connected", "error"]},
+            "integration": {"type": "string"},
+        },
+    });
+    let begin = Operation::new("connect", "Connect an account, or hand a credential over")
+        .body(body)
+        .answer(200, "Where a person goes, or the connection that stands", begun)
+        .errors(ERRORS);
+    let poll = Operation::new("connect_status", "Tell how connecting goes")
+        .answer(200, "Where it stands", status)
+        .errors(&[401, 403, 404, 429, 503]);
+    let key = || Access::Key(None);
+    vec![
+        Route::new(Method::POST, "/v1/connect", key(), begin, |cx| Box::pin(connect(cx))),
+        Route::new(Method::GET, "/v1/connect/{connection_id}", key(), poll, |cx| {
+            Box::pin(tell(cx))
+        }),
+    ]
+}
+
+async fn connect(cx: Context) -> Result<Reply, Failure> {
+    let mut body = cx.members()?;
+    let (integration, label) = (body.required_text("integration"), body.text("label"));
+    let credentials = body.object("credentials");
+    if let Some(credentials) = credentials {
+        body.end()?;
+        return hand_over(&cx, &integration, &credentials, label).await;
+    }
+    let (return_url, scopes) = (body.text("return_url"), body.texts("scopes"));
+    body.end()?;
+    let wanted = ConnectRequest {
+        integration: slug(&integration)?,
+        label,
+        scopes: scopes.unwrap_or_default(),
+        return_url,
+    };
+    let (connection, page) = cx.app.engine.connector().begin(cx.caller()?, wanted).await?;
+    let answer = json!({"oauth_url": page, "connection_id": connection.id.to_string()});
+    Ok(Reply::json(StatusCode::OK, &answer))
+}
+
+async fn hand_over(
+    cx: &Context,
+    integration: &str,
+    credentials: &Map<String, Value>,
+    label: Option<String>,
+) -> Result<Reply, Failure> {
+    let (caller, slug) = (cx.caller()?, slug(integration)?);
+    let connector = cx.app.engine.connector();
+    let connection = connector.hand_over(caller, &slug, credentials, label).await?;
+    let (id, status) = (connection.id.to_string(), connection.status.as_str());
+    Ok(Reply::json(StatusCode::OK, &json!({"connection_id": id, "status": status})))
+}
+
+/// An integration's name in a body; what is no name is no integration.
+fn slug(text: &str) -> Result<Slug, Error> {
+    Slug::parse(text).map_err(|_| Error::not_found("there is no integration with this name"))
+}
+
+async fn tell(cx: Context) -> Result<Reply, Failure> {
+    let unknown = || Error::not_found("there is no connection with this id");
+    let id = ConnectionId::parse(cx.value(0)).ok_or_else(unknown)?;
+    let connection = cx.app.engine.connections().get(cx.caller()?, id).await?;
+    let status = match connection.status {
+        Status::Pending => "pending",
+        Status::Connected => "connected",
+        Status::Expired | Status::Error => "error",
+    };
+    let answer = json!({"status": status, "integration": connection.integration.as_str()});
+    Ok(Reply::json(StatusCode::OK, &answer))
+}

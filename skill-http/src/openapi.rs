@@ -1,0 +1,173 @@
+//! `/openapi.json`: built from the route table and the catalogue, so that it cannot disagree with
+//! either. OpenAPI 3.1.
+
+use std::collections::BTreeMap;
+
+use http::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+use skill_core::{catalog::Catalog, endpoint::EndpointInfo, integration::IntegrationInfo};
+
+use crate::{
+    app::{App, Context},
+    reply::Reply,
+    route::{Access, CALL, Operation, Route, Table},
+};
+
+/// The route of the document itself.
+pub(crate) fn routes() -> Vec<Route> {
+    let operation = Operation::new("openapi", "This document").answer(
+        200,
+        "An OpenAPI 3.1 document",
+        json!({"type": "object"}),
+    );
+    vec![Route::new(Method::GET, "/openapi.json", Access::Open, operation, |cx| {
+        Box::pin(async move { Ok(show(&cx)) })
+    })]
+}
+
+fn show(cx: &Context) -> Reply {
+    Reply::json(StatusCode::OK, &document(&cx.app))
+}
+
+/// The whole document.
+fn document(app: &App) -> Value {
+    let catalog = app.engine.catalog();
+    let mut paths = table_paths(&app.table);
+    for integration in catalog.integrations() {
+        for endpoint in integration.endpoints() {
+            let (info, of) = (endpoint.info(), integration.info());
+            let path = format!("/v1/{}/{}", of.slug, info.name);
+            paths.insert(path, json!({"post": call(&app.table, of, info)}));
+        }
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "skill",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Runs an AI agent's actions against outside services.",
+        },
+        "servers": [{"url": app.public_url.as_str().trim_end_matches('/')}],
+        "security": [{"bearer": []}, {"header": []}],
+        "tags": tags(&catalog),
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            },
+            "schemas": {"Error": error_schema()},
+        },
+    })
+}
+
+fn tags(catalog: &Catalog) -> Vec<Value> {
+    let tag = |info: &IntegrationInfo| json!({"name": info.slug.as_str(), "description": info.description});
+    catalog.integrations().map(|integration| tag(integration.info())).collect()
+}
+
+fn error_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["error", "message"],
+        "properties": {
+            "error": {"type": "string"},
+            "message": {"type": "string"},
+            "action_url": {"type": "string", "format": "uri"},
+            "retry_after": {"type": "integer", "description": "In seconds."},
+            "details": {"type": "array", "items": {
+                "type": "object",
+                "properties": {"field": {"type": "string"}, "issue": {"type": "string"}},
+            }},
+        },
+    })
+}
+
+/// The paths of the table. Pages and the operator's door are no part of the API.
+fn table_paths(table: &Table) -> BTreeMap<String, Value> {
+    let mut paths = BTreeMap::<String, Value>::new();
+    for route in table.iter() {
+        if matches!(route.access, Access::Page | Access::Operator) {
+            continue;
+        }
+        let item = paths.entry(route.path.to_owned()).or_insert_with(|| json!({}));
+        item[route.method.as_str().to_ascii_lowercase()] = operation(route);
+    }
+    paths
+}
+
+fn operation(route: &Route) -> Value {
+    let documented = &route.operation;
+    let mut operation = json!({
+        "operationId": documented.id,
+        "summary": documented.summary,
+        "parameters": parameters(route),
+        "responses": responses(documented),
+    });
+    if let Some(schema) = &documented.body {
+        operation["requestBody"] = json!({"content": {"application/json": {"schema": schema}}});
+    }
+    if matches!(route.access, Access::Open | Access::Monitor) {
+        operation["security"] = json!([]);
+    }
+    operation
+}
+
+fn parameters(route: &Route) -> Vec<Value> {
+    let names = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let path = names.map(
+        |name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}),
+    );
+    let query = route.operation.query.iter();
+    let query = query.map(|(name, schema)| json!({"name": name, "in": "query", "schema": schema}));
+    path.chain(query).collect()
+}
+
+fn responses(operation: &Operation) -> Map<String, Value> {
+    let mut responses = Map::new();
+    for (status, what, schema) in &operation.answers {
+        let mut answer = json!({"description": what});
+        if !schema.is_null() {
+            answer["content"] = json!({"application/json": {"schema": schema}});
+        }
+        responses.insert(status.to_string(), answer);
+    }
+    for status in operation.errors {
+        let name = StatusCode::from_u16(*status).ok().and_then(|s| s.canonical_reason());
+        let schema = json!({"$ref": "#/components/schemas/Error"});
+        let answer = json!({
+            "description": name.unwrap_or("An error"),
+            "content": {"application/json": {"schema": schema}},
+        });
+        responses.insert(status.to_string(), answer);
+    }
+    responses
+}
+
+/// One endpoint of the catalogue, as the call that it is.
+fn call(table: &Table, of: &IntegrationInfo, info: &EndpointInfo) -> Value {
+    let body = json!({
+        "type": "object",
+        "properties": {
+            "params": info.schema.as_value(),
+            "connection": {"type": "string"},
+        },
+    });
+    let generic = table.iter().find(|route| route.path == CALL);
+    let mut operation = json!({
+        "operationId": format!("{}_{}", of.slug, info.name),
+        "summary": info.summary,
+        "tags": [of.slug.as_str()],
+        "requestBody": {"content": {"application/json": {"schema": body}}},
+        "responses": generic.map(|route| responses(&route.operation)).unwrap_or_default(),
+        "x-skill": {
+            "class": info.class.as_str(),
+            "idempotent": info.is_idempotent,
+            "upstream": format!("{} {}", info.method, info.path),
+        },
+    });
+    if let Some(docs) = &info.docs {
+        operation["externalDocs"] = json!({"url": docs});
+    }
+    operation
+}

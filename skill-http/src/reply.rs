@@ -1,0 +1,166 @@
+//! Answers: status, headers and a body, before they become HTTP.
+
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+use serde_json::Value;
+use skill_core::Error;
+
+/// A body in pieces: an upstream's answer is wrapped without being copied.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Pieces(VecDeque<Bytes>);
+
+impl Pieces {
+    /// How many bytes are left.
+    pub(crate) fn len(&self) -> u64 {
+        self.0.iter().map(|piece| piece.len() as u64).sum()
+    }
+
+    /// All of it in one piece.
+    pub(crate) fn joined(mut self) -> Bytes {
+        if self.0.len() == 1 {
+            return self.0.pop_front().unwrap_or_default();
+        }
+        self.0.iter().flat_map(|piece| piece.iter().copied()).collect()
+    }
+}
+
+impl<T: Into<Bytes>> FromIterator<T> for Pieces {
+    fn from_iter<I: IntoIterator<Item = T>>(pieces: I) -> Self {
+        Self(pieces.into_iter().map(Into::into).filter(|piece| !piece.is_empty()).collect())
+    }
+}
+
+impl From<Vec<u8>> for Pieces {
+    fn from(bytes: Vec<u8>) -> Self {
+        [bytes].into_iter().collect()
+    }
+}
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.len())
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Pieces,
+}
+
+impl Reply {
+    /// An answer without a body.
+    pub(crate) fn empty(status: StatusCode) -> Self {
+        Self { status, headers: HeaderMap::new(), body: Pieces::default() }
+    }
+
+    fn of(status: StatusCode, kind: &'static str, body: Pieces) -> Self {
+        let mut reply = Self { body, ..Self::empty(status) };
+        reply.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        reply
+    }
+
+    /// JSON.
+    pub(crate) fn json(status: StatusCode, value: &Value) -> Self {
+        Self::raw_json(status, value.to_string().into_bytes().into())
+    }
+
+    /// JSON that is written already.
+    pub(crate) fn raw_json(status: StatusCode, body: Pieces) -> Self {
+        Self::of(status, "application/json", body)
+    }
+
+    /// Plain text.
+    pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Self {
+        Self::of(status, "text/plain; charset=utf-8", [text.into()].into_iter().collect())
+    }
+
+    /// A page.
+    pub(crate) fn html(status: StatusCode, page: String) -> Self {
+        Self::of(status, "text/html; charset=utf-8", page.into_bytes().into())
+    }
+
+    /// A redirect that is followed with GET (RFC 9110 section 15.4.4).
+    pub(crate) fn see_other(url: &str) -> Self {
+        Self::empty(StatusCode::SEE_OTHER).with(header::LOCATION, url)
+    }
+
+    /// Adds a header; a value that cannot be one is left out.
+    pub(crate) fn with(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+}
+
+/// Why there is no answer of the kind that was asked for.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The engine says no.
+    Engine(Error),
+    /// The request breaks a rule of HTTP or of this server.
+    Request(Refusal),
+}
+
+/// A request that is refused for its form.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) message: String,
+    /// The methods that would work, for a 405.
+    pub(crate) allow: Option<String>,
+}
+
+impl Failure {
+    /// A refusal with a status that says it all.
+    pub(crate) fn request(status: StatusCode, message: impl Into<String>) -> Self {
+        Self::Request(Refusal { status, message: message.into(), allow: None })
+    }
+
+    /// No such path.
+    pub(crate) fn no_such_path() -> Self {
+        Self::Engine(Error::not_found("there is nothing at this path"))
+    }
+
+    /// A known path, but not with this method.
+    pub(crate) fn method(allow: String) -> Self {
+        let status = StatusCode::METHOD_NOT_ALLOWED;
+        let message = if allow.is_empty() {
+            "this method is not allowed anywhere".to_owned()
+        } else {
+            format!("this path allows {allow}")
+        };
+        Self::Request(Refusal { status, message, allow: Some(allow) })
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Engine(error)
+    }
+}

@@ -1,0 +1,162 @@
+//! Routes are data: one table drives dispatch, authentication, limits and the OpenAPI document.
+
+use std::{collections::BTreeMap, pin::Pin, sync::Arc};
+
+use http::Method;
+use matchit::Router;
+use serde_json::Value;
+use skill_core::{Error, name::Slug, record::scope::Scope};
+
+use crate::{
+    app::Context,
+    reply::{Failure, Reply},
+};
+
+/// What a handler gives back.
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Reply, Failure>> + Send>>;
+
+/// Who may use a route.
+#[derive(Debug, Clone)]
+pub(crate) enum Access {
+    /// Anybody. What answers is data.
+    Open,
+    /// Anybody. What answers is a page for a person.
+    Page,
+    /// Whoever monitors: from this machine, or with the admin secret.
+    Monitor,
+    /// Whoever has a key; with this scope, when there is one.
+    Key(Option<Scope>),
+    /// The operator, at the operator's door only.
+    Operator,
+}
+
+/// What the OpenAPI document says of a route.
+#[derive(Debug, Clone)]
+pub(crate) struct Operation {
+    pub(crate) id: &'static str,
+    pub(crate) summary: &'static str,
+    /// The schema of the body, when it takes one.
+    pub(crate) body: Option<Value>,
+    /// Its query parameters: name, schema.
+    pub(crate) query: Vec<(&'static str, Value)>,
+    /// Its answers besides errors: status, what it is, schema.
+    pub(crate) answers: Vec<(u16, &'static str, Value)>,
+    /// The statuses of the errors it can give.
+    pub(crate) errors: &'static [u16],
+}
+
+impl Operation {
+    pub(crate) fn new(id: &'static str, summary: &'static str) -> Self {
+        Self { id, summary, body: None, query: Vec::new(), answers: Vec::new(), errors: &[] }
+    }
+
+    pub(crate) fn body(mut self, schema: Value) -> Self {
+        self.body = Some(schema);
+        self
+    }
+
+    pub(crate) fn query(mut self, name: &'static str, schema: Value) -> Self {
+        self.query.push((name, schema));
+        self
+    }
+
+    pub(crate) fn answer(mut self, status: u16, what: &'static str, schema: Value) -> Self {
+        self.answers.push((status, what, schema));
+        self
+    }
+
+    pub(crate) fn errors(mut self, statuses: &'static [u16]) -> Self {
+        self.errors = statuses;
+        self
+    }
+}
+
+/// One route.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    /// The path, with `{name}` for one segment.
+    pub(crate) path: &'static str,
+    pub(crate) access: Access,
+    pub(crate) operation: Operation,
+    pub(crate) handler: fn(Context) -> Answering,
+}
+
+impl Route {
+    pub(crate) fn new(
+        method: Method,
+        path: &'static str,
+        access: Access,
+        operation: Operation,
+        handler: fn(Context) -> Answering,
+    ) -> Self {
+        Self { method, path, access, operation, handler }
+    }
+}
+
+/// Every route, ready for look-ups.
+#[derive(Debug)]
+pub(crate) struct Table {
+    paths: Router<Vec<Arc<Route>>>,
+    all: Vec<Arc<Route>>,
+}
+
+/// A route that was found, and the values of its path.
+pub(crate) type Found = (Arc<Route>, Vec<String>);
+
+impl Table {
+    /// Builds the table.
+    pub(crate) fn build(routes: impl IntoIterator<Item = Route>) -> Result<Self, Error> {
+        let all = routes.into_iter().map(Arc::new).collect::<Vec<_>>();
+        let mut by_path = BTreeMap::<_, Vec<_>>::new();
+        for route in &all {
+            by_path.entry(route.path).or_default().push(route.clone());
+        }
+        let mut paths = Router::new();
+        for (path, routes) in by_path {
+            paths.insert(path, routes).map_err(Error::internal)?;
+        }
+        Ok(Self { paths, all })
+    }
+
+    /// Every route, in the order of the table.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.all.iter().map(|route| &**route)
+    }
+
+    /// Finds the route of a request. Nothing of the path is decoded or normalised.
+    ///
+    /// A path under a reserved word never falls through to `{integration}`.
+    pub(crate) fn find(&self, method: &Method, path: &str) -> Result<Found, Failure> {
+        let Ok(found) = self.paths.at(path) else { return Err(Failure::no_such_path()) };
+        let names = found.params.iter().map(|(_, value)| value.to_owned()).collect::<Vec<_>>();
+        let is_call = found.value.iter().any(|route| route.path == CALL);
+        if is_call && names.first().is_some_and(|name| is_no_integration(name)) {
+            return Err(Failure::no_such_path());
+        }
+        let routes = found.value;
+        let known = routes.iter().find(|route| route.method == *method);
+        // HEAD is GET without its body (RFC 9110 section 9.3.2).
+        let head = || routes.iter().find(|r| *method == Method::HEAD && r.method == Method::GET);
+        match known.or_else(head) {
+            Some(route) => Ok((route.clone(), names)),
+            None => Err(Failure::method(allowed(routes))),
+        }
+    }
+}
+
+/// The path of a call: the one that has parameters where other paths have words.
+pub(crate) const CALL: &str = "/v1/{integration}/{endpoint}";
+
+fn is_no_integration(name: &str) -> bool {
+    Slug::parse(name).map_or(true, |slug| slug.is_reserved())
+}
+
+fn allowed(routes: &[Arc<Route>]) -> String {
+    let mut methods = routes.iter().map(|route| route.method.as_str()).collect::<Vec<_>>();
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    methods.sort_unstable();
+    methods.join(", ")
+}

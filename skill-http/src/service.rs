@@ -1,0 +1,357 @@
+//! One request: match, authenticate, count, handle, render. A panic becomes a 500.
+
+use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use skill_core::{
+    Error, ErrorKind,
+    access::{Admission, Admitted, Allowance, Authentication, Caller, Intent, authorize},
+    clock::Stopwatch,
+    id::RequestId,
+    name::{OwnerId, UserId},
+    record::scope::Scope,
+};
+
+use crate::{
+    app::{App, Context},
+    compress::compress,
+    credentials,
+    dialect::{self, Facts},
+    host::Hosts,
+    pages,
+    reply::{Failure, Pieces, Reply},
+    request::{BodyLimits, Inbound, Source},
+    route::{Access, Found, Route},
+    server::{Handle, Peer},
+};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const OWNER: HeaderName = HeaderName::from_static("skill-owner");
+const USER: HeaderName = HeaderName::from_static("skill-user");
+
+/// Through which door a request came.
+#[derive(Debug, Clone)]
+pub(crate) enum Door {
+    /// Anybody's; only these names are ours.
+    Public(Hosts),
+    /// That of whoever may read the data directory.
+    Operator,
+}
+
+/// Answers the requests of one door.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) app: Arc<App>,
+    pub(crate) door: Door,
+    pub(crate) body: BodyLimits,
+}
+
+/// What is learned about a request on the way, for the headers and the log.
+#[derive(Default)]
+struct Notes {
+    route: Option<Arc<Route>>,
+    allowance: Option<Allowance>,
+}
+
+impl Handle for Service {
+    type Body = Pieces;
+
+    async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<Pieces> {
+        let address = peer.address;
+        let fault = peer.fault();
+        let (parts, body) = request.into_parts();
+        let inbound = Inbound {
+            method: parts.method,
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            headers: with_host(parts.headers, &parts.uri),
+            address,
+            body: Source::Wire(body, peer),
+        };
+        let refused = fault.map(|fault| Failure::request(fault.status(), fault.to_string()));
+        self.answer(inbound, refused).await
+    }
+}
+
+/// HTTP/2 and absolute-form requests carry the host in the target.
+fn with_host(mut headers: HeaderMap, uri: &http::Uri) -> HeaderMap {
+    if !headers.contains_key(header::HOST)
+        && let Some(host) = uri.authority().and_then(|a| HeaderValue::from_str(a.as_str()).ok())
+    {
+        headers.insert(header::HOST, host);
+    }
+    headers
+}
+
+impl Service {
+    /// Answers one request, whatever happens on the way.
+    pub(crate) async fn answer(
+        &self,
+        inbound: Inbound,
+        refused: Option<Failure>,
+    ) -> Response<Pieces> {
+        let watch = Stopwatch::start();
+        let id = self.request_id(&inbound.headers);
+        let (method, path) = (inbound.method.clone(), inbound.path.clone());
+        let (headers, address) = (inbound.headers.clone(), inbound.address);
+        let mut notes = Notes::default();
+        let outcome = match refused {
+            Some(failure) => Err(failure),
+            None => {
+                let served = AssertUnwindSafe(self.serve(inbound, &mut notes)).catch_unwind().await;
+                served.unwrap_or_else(|_| Err(Error::internal("a handler panicked").into()))
+            }
+        };
+        let reply = outcome.unwrap_or_else(|failure| self.show(&failure, &path, &id));
+        let reply = compress(reply, &headers).await;
+        let route = notes.route.as_ref().map_or("none", |route| route.path);
+        let (status, time) = (reply.status.as_u16(), watch.elapsed());
+        self.app.metrics.request(route, status, time);
+        let ms = time.as_secs_f64() * 1000.0;
+        let dialect = dialect::of(&path).name();
+        tracing::info!(request = %id, %method, route, dialect, status, ms, "answered");
+        self.finish(reply, &notes, &id, address)
+    }
+
+    /// The stages of a request, in order.
+    async fn serve(&self, inbound: Inbound, notes: &mut Notes) -> Result<Reply, Failure> {
+        if matches!(inbound.method, Method::TRACE | Method::CONNECT) {
+            return Err(Failure::method(String::new()));
+        }
+        if let Some(elsewhere) = self.check_host(&inbound)? {
+            return Ok(elsewhere);
+        }
+        let (route, values) = self.find(&inbound)?;
+        notes.route = Some(route.clone());
+        let admitted = self.admit(&route, &inbound, notes).await?;
+        let body = self.read(&route, inbound.body).await?;
+        let context = Context {
+            app: self.app.clone(),
+            admitted,
+            values,
+            query: inbound.query,
+            headers: inbound.headers,
+            body,
+        };
+        (route.handler)(context).await
+    }
+
+    /// Refuses requests for other hosts. A page is sent to the public name instead.
+    fn check_host(&self, inbound: &Inbound) -> Result<Option<Reply>, Failure> {
+        let Door::Public(hosts) = &self.door else { return Ok(None) };
+        let mut named = inbound.headers.get_all(header::HOST).iter();
+        let host = named.next().and_then(|host| host.to_str().ok());
+        let (Some(host), None) = (host, named.next()) else {
+            let message = "expected exactly one Host header";
+            return Err(Failure::request(StatusCode::BAD_REQUEST, message));
+        };
+        // Whoever watches the process may do so under any name.
+        if hosts.are_ours(host) || matches!(inbound.path.as_str(), "/healthz" | "/readyz") {
+            return Ok(None);
+        }
+        if pages::is_page(&inbound.path) && inbound.method == Method::GET {
+            return Ok(Some(pages::to_public(&self.app.public_url, &inbound.path, &inbound.query)));
+        }
+        let message = "this server is not known under this host name: use its public URL";
+        Err(Failure::request(StatusCode::MISDIRECTED_REQUEST, message))
+    }
+
+    fn find(&self, inbound: &Inbound) -> Result<Found, Failure> {
+        let found = self.app.table.find(&inbound.method, &inbound.path)?;
+        let is_operators = matches!(found.0.access, Access::Operator);
+        if is_operators && matches!(self.door, Door::Public(_)) {
+            return Err(Failure::no_such_path());
+        }
+        Ok(found)
+    }
+
+    /// Who calls, counted against its limits; `None` for routes that ask nobody.
+    async fn admit(
+        &self,
+        route: &Route,
+        inbound: &Inbound,
+        notes: &mut Notes,
+    ) -> Result<Option<Admitted>, Failure> {
+        let scope = match &route.access {
+            Access::Open | Access::Page => return Ok(None),
+            Access::Monitor => return self.check_monitor(inbound).map(|()| None),
+            Access::Operator => None,
+            Access::Key(scope) => scope.as_ref(),
+        };
+        let caller = self.caller(inbound, notes).await?;
+        let admitted = match self.app.engine.keys().admit(caller).await? {
+            Admission::Admitted(admitted) => admitted,
+            Admission::Refused(allowance) => {
+                notes.allowance = Some(allowance);
+                let refusal = allowance.refusal();
+                return Err(refusal.unwrap_or_else(|| Error::internal("no reason")).into());
+            }
+        };
+        notes.allowance = Some(*admitted.allowance());
+        if let Some(scope) = scope {
+            check_scope(admitted.caller(), scope)?;
+        }
+        Ok(Some(admitted))
+    }
+
+    async fn caller(&self, inbound: &Inbound, notes: &mut Notes) -> Result<Caller, Failure> {
+        if matches!(self.door, Door::Operator) {
+            let owner = match inbound.headers.get(OWNER).map(HeaderValue::to_str) {
+                None => OwnerId::standard(),
+                Some(name) => OwnerId::parse(name.unwrap_or_default())?,
+            };
+            return acting_for(Caller::operator(owner), &inbound.headers);
+        }
+        let keys = self.app.engine.keys();
+        let bad = match credentials::presented(&inbound.headers) {
+            Ok(Some(key)) => match keys.authenticate(key, inbound.address).await? {
+                Authentication::Good(caller) => return acting_for(caller, &inbound.headers),
+                Authentication::Bad(allowance) => allowance,
+            },
+            Ok(None) => keys.address_allowance(inbound.address),
+            Err(credentials::Unclear) => keys.address_allowance(inbound.address),
+        };
+        notes.allowance = Some(bad);
+        if let Some(refusal) = bad.refusal() {
+            return Err(refusal.into());
+        }
+        let message = "expected a valid API key as `Authorization: Bearer` or `x-api-key`";
+        Err(Error::new(ErrorKind::Unauthenticated, message).into())
+    }
+
+    /// Figures are for this machine and for the admin secret. What came through a proxy is not of
+    /// this machine, whatever its address says.
+    fn check_monitor(&self, inbound: &Inbound) -> Result<(), Failure> {
+        let forwarded = ["forwarded", "x-forwarded-for", "x-real-ip"];
+        let is_forwarded = forwarded.iter().any(|name| inbound.headers.contains_key(*name));
+        let is_here = matches!(self.door, Door::Operator)
+            || inbound.address.is_some_and(|address| address.is_loopback());
+        let secret = self.app.admin_secret.as_ref();
+        if (is_here && !is_forwarded) || credentials::is_admin(&inbound.headers, secret) {
+            return Ok(());
+        }
+        let message = "expected the admin secret as `Authorization: Bearer` or `x-admin-secret`";
+        Err(Error::new(ErrorKind::Unauthenticated, message).into())
+    }
+
+    async fn read(&self, route: &Route, body: Source) -> Result<Bytes, Failure> {
+        match route.method {
+            Method::GET | Method::HEAD => Ok(Bytes::new()),
+            _ => body.read(self.body).await,
+        }
+    }
+
+    /// A failure in the shape that the path asks for.
+    fn show(&self, failure: &Failure, path: &str, id: &str) -> Reply {
+        if let Failure::Engine(error) = failure {
+            log(error, id);
+        }
+        let limits = self.app.engine.pages().limits.as_str();
+        let facts = Facts::of(failure, limits);
+        let shown = dialect::of(path).show(&facts);
+        let mut reply = if pages::is_page(path) {
+            pages::failure(shown.status, facts.message)
+        } else {
+            Reply::json(shown.status, &shown.body)
+        };
+        if let Failure::Request(refusal) = failure
+            && let Some(allow) = &refusal.allow
+        {
+            reply = reply.with(header::ALLOW, allow);
+        }
+        if matches!(shown.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            let after = facts.retry_after.unwrap_or(1).max(1);
+            reply = reply.with(header::RETRY_AFTER, &after.to_string());
+        }
+        if shown.status == StatusCode::UNAUTHORIZED {
+            reply = reply.with(header::WWW_AUTHENTICATE, "Bearer");
+        }
+        reply
+    }
+
+    /// Adds the headers that every answer has.
+    fn finish(
+        &self,
+        reply: Reply,
+        notes: &Notes,
+        id: &str,
+        address: Option<IpAddr>,
+    ) -> Response<Pieces> {
+        let Reply { status, mut headers, body } = reply;
+        let mut put = |name: &'static str, value: String| {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        };
+        put("x-request-id", id.to_owned());
+        put("x-content-type-options", "nosniff".to_owned());
+        let allowance =
+            notes.allowance.unwrap_or_else(|| self.app.engine.keys().address_allowance(address));
+        if let Some(limit) = allowance.limit {
+            let (left, reset) = (allowance.remaining.min(limit), rounded_up(allowance.reset));
+            let now = self.app.engine.clock().now().as_second().unsigned_abs();
+            let window = if allowance.is_daily { 86_400 } else { 60 };
+            put("x-ratelimit-limit", limit.to_string());
+            put("x-ratelimit-remaining", left.to_string());
+            put("x-ratelimit-reset", (now + reset).to_string());
+            put("ratelimit", format!("\"default\";r={left};t={reset}"));
+            put("ratelimit-policy", format!("\"default\";q={limit};w={window}"));
+        }
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    /// The caller's id for its request, when it is well formed, else ours.
+    fn request_id(&self, headers: &HeaderMap) -> String {
+        let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+        let fits = |id: &&str| {
+            (1..=128).contains(&id.len())
+                && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        };
+        given.filter(fits).map_or_else(
+            || {
+                let fresh = RequestId::fresh(self.app.engine.clock().now());
+                fresh.map_or_else(|_| "req_unknown".to_owned(), |id| id.to_string())
+            },
+            str::to_owned,
+        )
+    }
+}
+
+fn rounded_up(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+fn check_scope(caller: &Caller, scope: &Scope) -> Result<(), Error> {
+    authorize(caller, &Intent { scope: scope.clone(), class: None }).allowed()
+}
+
+/// The caller, for the user that `Skill-User` names. A key that belongs to a user acts for that
+/// user only.
+fn acting_for(mut caller: Caller, headers: &HeaderMap) -> Result<Caller, Failure> {
+    let Some(named) = headers.get(USER) else { return Ok(caller) };
+    let named = UserId::parse(named.to_str().unwrap_or_default())?;
+    if caller.user.as_ref().is_some_and(|user| *user != named) {
+        let message = "this key acts for another user";
+        return Err(Error::new(ErrorKind::ScopeMissing, message).into());
+    }
+    caller.user = Some(named);
+    Ok(caller)
+}
+
+/// Logs what only the operator may see. What a caller did wrong is worth no more than a trace.
+#[expect(clippy::wildcard_enum_match_arm, reason = "all others are the caller's")]
+fn log(error: &Error, id: &str) {
+    let line = error.log_line();
+    match error.kind() {
+        ErrorKind::Internal => tracing::error!(request = id, error = line, "failed"),
+        ErrorKind::Unavailable => tracing::warn!(request = id, error = line, "unavailable"),
+        _ => tracing::debug!(request = id, error = line, "refused"),
+    }
+}
