@@ -88,7 +88,8 @@ fn first_word(text: &str) -> &str {
 /// The modules that a crate's root declares, in order.
 fn modules(root: &str) -> Vec<String> {
     let declared = root.lines().filter_map(|line| {
-        let line = line.strip_prefix("pub ").or_else(|| line.strip_prefix("pub(crate) ")).unwrap_or(line);
+        let line =
+            line.strip_prefix("pub ").or_else(|| line.strip_prefix("pub(crate) ")).unwrap_or(line);
         line.strip_prefix("mod ")?.strip_suffix(';')
     });
     declared.map(str::to_owned).collect()
@@ -235,7 +236,9 @@ fn types(code: &str) -> Vec<Type<'_>> {
         if in_attribute || words.starts_with("#[") {
             attributes.push_str(words);
             in_attribute = !words.trim_end().ends_with(']');
-        } else if let Some(rest) = item.strip_prefix("struct ").or_else(|| item.strip_prefix("enum ")) {
+        } else if let Some(rest) =
+            item.strip_prefix("struct ").or_else(|| item.strip_prefix("enum "))
+        {
             let (name, body) = (first_word(rest), body(&code[start..]));
             found.push(Type { name, attributes: std::mem::take(&mut attributes), body });
         } else {
