@@ -49,7 +49,7 @@ def fixture(server, mock):
     key("KEY_A_ADMIN", "tenant_a", scopes="*")
     key("KEY_B", "tenant_b", scopes="*")
     key("KEY_A_REVOKED", "tenant_a", scopes="*")
-    server.cli("key", "revoke", ids["KEY_A_REVOKED"])
+    server.cli("key", "revoke", ids["KEY_A_REVOKED"], "--owner", "tenant_a")
     key("KEY_A_TEMP_EXPIRED", "tenant_a", scopes="*", expires_in=1)
     key("KEY_A_GH", "tenant_a", scopes="github")
     key("KEY_A_QB", "tenant_a", scopes="quickbooks")
@@ -61,8 +61,8 @@ def fixture(server, mock):
     connections = {
         "CONN_A_GITHUB": server.bring("github", "tenant_a", grant("A")),
         "CONN_A": server.bring("mock", "tenant_a", grant("A"), label="primary-a"),
-        "CONN_A_KEY": server.bring("mockkey", "tenant_a", {"api_key": "UPKEY"}),
-        "CONN_A_QUERY": server.bring("mockq", "tenant_a", {"api_key": "UPQUERYKEY"}),
+        "CONN_A_KEY": server.bring("mockkey", "tenant_a", {"key": "UPKEY"}),
+        "CONN_A_QUERY": server.bring("mockq", "tenant_a", {"key": "UPQUERYKEY"}),
         "CONN_B": server.bring("mock", "tenant_b", grant("B"), label="primary-b"),
     }
     begun = server.call("POST", "/v1/connect", {"integration": "mock"}, keys["KEY_A"])
