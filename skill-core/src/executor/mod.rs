@@ -116,8 +116,9 @@ impl Executor {
         let scope = Scope::Action(call.action.clone());
         authorize(caller, &Intent { scope, class: None }).allowed()?;
         let action = self.find(&call.action)?;
-        let mut run = Recording::begin(self, caller, &action).await?;
-        let outcome = self.perform(caller, call, &action, &mut run).await;
+        let deadline = self.deadline(call, &action);
+        let mut run = Recording::begin(self, caller, &action, deadline).await?;
+        let outcome = self.perform(caller, (call, deadline), &action, &mut run).await;
         run.end(&outcome);
         outcome
     }
@@ -126,11 +127,10 @@ impl Executor {
     async fn perform(
         &self,
         caller: &Caller,
-        call: &CallRequest,
+        (call, deadline): (&CallRequest, Deadline),
         action: &Action,
         run: &mut Recording<'_>,
     ) -> Result<Reply> {
-        let deadline = self.deadline(call, action);
         let info = action.endpoint.info();
         info.schema.check(&Value::Object(call.params.clone()))?;
         let connection = self.connection(caller, call, action).await?;
@@ -422,9 +422,18 @@ struct Recording<'a> {
 }
 
 impl<'a> Recording<'a> {
-    async fn begin(executor: &'a Executor, caller: &Caller, action: &Action) -> Result<Self> {
+    async fn begin(
+        executor: &'a Executor,
+        caller: &Caller,
+        action: &Action,
+        deadline: Deadline,
+    ) -> Result<Self> {
         let watch = Stopwatch::start();
-        let room = Some(executor.history.room().await?);
+        let room = deadline.run(executor.history.room()).await.ok_or_else(|| {
+            let message = "the history cannot be written at present: try again later";
+            Error::new(ErrorKind::Unavailable, message)
+        })?;
+        let room = Some(room?);
         let execution = execution(caller, action, executor.clock.now())?;
         Ok(Self { executor, execution, watch, room, is_recorded: false })
     }

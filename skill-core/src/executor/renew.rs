@@ -96,21 +96,29 @@ impl Renewer {
         seen: Revision,
         deadline: Deadline,
     ) -> Result<(Credential, Revision)> {
-        let mut flight = self.join(connection, integration, seen);
-        let outcome = deadline.run(flight.wait_for(Option::is_some)).await.ok_or_else(|| {
-            Error::new(ErrorKind::Timeout, "the access could not be renewed before the deadline")
-        })?;
-        let outcome = outcome.map_err(Error::internal)?.clone();
-        match outcome {
-            Some(Outcome::Renewed) => {}
-            Some(Outcome::Dead) => return Err(dead()),
-            Some(Outcome::Failed(error)) => {
-                let message = error.message().to_owned();
-                return Err(Error::new(error.kind(), message).with("cause", error.log_line()));
+        loop {
+            let mut flight = self.join(connection, integration, seen);
+            let outcome =
+                deadline.run(flight.wait_for(Option::is_some)).await.ok_or_else(|| {
+                    let message = "the access could not be renewed before the deadline";
+                    Error::new(ErrorKind::Timeout, message)
+                })?;
+            match outcome.map_err(Error::internal)?.clone() {
+                Some(Outcome::Renewed) => {}
+                Some(Outcome::Dead) => return Err(dead()),
+                Some(Outcome::Failed(error)) => {
+                    let message = error.message().to_owned();
+                    return Err(Error::new(error.kind(), message).with("cause", error.log_line()));
+                }
+                None => return Err(Error::internal("a renewal ended without an outcome")),
             }
-            None => return Err(Error::internal("a renewal ended without an outcome")),
+            let (credential, revision) =
+                self.credentials.load(&connection.at()).await?.ok_or_else(dead)?;
+            // The flight that was under way may have been the one that made the grant we hold.
+            if revision != seen {
+                return Ok((credential, revision));
+            }
         }
-        self.credentials.load(&connection.at()).await?.ok_or_else(dead)
     }
 
     /// Joins the renewal of this connection that is under way, or starts one.
