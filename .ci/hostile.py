@@ -61,8 +61,8 @@ def fixture(server, mock):
     connections = {
         "CONN_A_GITHUB": server.bring("github", "tenant_a", grant("A")),
         "CONN_A": server.bring("mock", "tenant_a", grant("A"), label="primary-a"),
-        "CONN_A_KEY": server.bring("mockkey", "tenant_a", {"key": "UPKEY"}),
-        "CONN_A_QUERY": server.bring("mockq", "tenant_a", {"key": "UPQUERYKEY"}),
+        "CONN_A_KEY": server.bring("mockkey", "tenant_a", {"api_key": "UPKEY"}),
+        "CONN_A_QUERY": server.bring("mockq", "tenant_a", {"api_key": "UPQUERYKEY"}),
         "CONN_B": server.bring("mock", "tenant_b", grant("B"), label="primary-b"),
     }
     begun = server.call("POST", "/v1/connect", {"integration": "mock"}, keys["KEY_A"])
