@@ -118,7 +118,8 @@ impl Service {
 
     /// The stages of a request, in order.
     async fn serve(&self, inbound: Inbound, notes: &mut Notes) -> Result<Reply, Failure> {
-        if matches!(inbound.method, Method::TRACE | Method::CONNECT) {
+        // `OPTIONS *` asks about the server as a whole, which has no path that could be unknown.
+        if matches!(inbound.method, Method::TRACE | Method::CONNECT) || inbound.path == "*" {
             return Err(Failure::method(String::new()));
         }
         if let Some(elsewhere) = self.check_host(&inbound)? {
