@@ -102,7 +102,8 @@ pub(crate) fn member(object: &Value, name: &str) -> String {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(Value::Array(items)) => {
-            let texts = items.iter().map(|item| item.as_str().map_or(item.to_string(), Into::into));
+            let texts =
+                items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), Into::into));
             texts.collect::<Vec<_>>().join(",")
         }
         Some(other) => other.to_string(),

@@ -86,7 +86,7 @@ impl Import {
         for field in integration.auth().fields() {
             let text = prompt::ask(&field.label)?;
             if !text.expose_secret().is_empty() {
-                given.insert(field.name.to_string(), text.expose_secret().into());
+                given.insert(field.name.clone(), text.expose_secret().into());
             }
         }
         if given.is_empty() {

@@ -1,6 +1,6 @@
 //! `skill serve`: the server.
 
-use std::{future::Future, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use secrecy::SecretString;
@@ -98,6 +98,9 @@ impl Open {
         let address = tcp.local_addr().context("the listener has no address")?;
         let public = assemble::public_url(config, address)?;
         let url = Url::parse(&format!("http://{address}")).context("the address makes no URL")?;
+        if config.public_url.is_none() && address.ip().is_unspecified() {
+            tracing::warn!("set public_url: nobody can open a link to {public}");
+        }
         let parts = patiently(config, &home, &public).await?;
         let operator = home.listen()?;
         tracing::info!(%address, public_url = %public, data = %home.path().display(), "listening");
@@ -110,19 +113,17 @@ impl Open {
     }
 
     /// Serves until `stop`, then lets what is under way end.
-    pub(crate) fn serve(self, stop: CancellationToken) -> impl Future<Output = ()> {
-        async move {
-            let Self { parts, home, tcp, operator, .. } = self;
-            let server = &parts.server;
-            tokio::join!(
-                server.serve(tcp, stop.clone()),
-                server.serve_operator(operator, stop.clone())
-            );
-            parts.engine.stop().await;
-            // It is this server's: whoever comes next waits for the store's lock.
-            if let Err(error) = std::fs::remove_file(home.socket()) {
-                tracing::debug!(%error, "the operator's socket was gone already");
-            }
+    pub(crate) async fn serve(self, stop: CancellationToken) {
+        let Self { parts, home, tcp, operator, .. } = self;
+        let server = &parts.server;
+        tokio::join!(
+            server.serve(tcp, stop.clone()),
+            server.serve_operator(operator, stop.clone())
+        );
+        parts.engine.stop().await;
+        // It is this server's: whoever comes next waits for the store's lock.
+        if let Err(error) = std::fs::remove_file(home.socket()) {
+            tracing::debug!(%error, "the operator's socket was gone already");
         }
     }
 
