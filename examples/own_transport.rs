@@ -51,7 +51,7 @@ async fn main() -> Result<()> {
     let refused = engine.call(&caller, CallRequest::new("httpbin", "get")?).await;
     println!(
         "{} after {} request(s)",
-        refused.unwrap_err(),
+        refused.expect_err("a refusal"),
         transport.requests.load(Ordering::Relaxed)
     );
     engine.stop().await;

@@ -12,12 +12,12 @@ use url::Url;
 
 use crate::{
     app::App,
+    app::route::Table,
     dialect, health,
     host::Hosts,
     metrics::Metrics,
     openapi, operator, pages,
     request::{BodyLimits, Inbound, Source},
-    route::Table,
     server::{self, Limits},
     service::{Door, Service},
 };

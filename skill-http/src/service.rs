@@ -16,6 +16,7 @@ use skill_core::{
 };
 
 use crate::{
+    app::route::{Access, Found, Route},
     app::{App, Context},
     compress::compress,
     credentials,
@@ -24,7 +25,6 @@ use crate::{
     pages,
     reply::{Failure, Pieces, Reply},
     request::{BodyLimits, Inbound, Source},
-    route::{Access, Found, Route},
     server::{Handle, Peer},
 };
 
