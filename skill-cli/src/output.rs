@@ -73,7 +73,7 @@ pub(crate) fn note(text: &str) {
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(head.iter().map(|name| name.to_uppercase()));
+    table.set_header(head.iter().map(|name| name.replace('_', " ").to_uppercase()));
     for row in rows {
         table.add_row(row.iter().map(|cell| escaped(cell).replace('\n', "\\n")));
     }
