@@ -68,11 +68,13 @@ pub(crate) fn public_url(config: &Config, address: SocketAddr) -> anyhow::Result
 /// [`Busy`] when another process has the data directory.
 pub(crate) async fn parts(config: &Config, home: &Home, public: Url) -> anyhow::Result<Parts> {
     let integrations = integrations(config, home)?;
+    let egress = Egress::new(config.egress.allow.clone());
+    tell_closed_doors(config, &egress);
     home.prepare()?;
     let keyring = keyring(config, home).await?;
     let store = open(home)?;
     let metrics = Metrics::new();
-    let transport = ReqwestTransport::new(Egress::new(config.egress.allow.clone()))?;
+    let transport = ReqwestTransport::new(egress)?;
     let engine = Engine::builder(Arc::new(transport))
         .store(Arc::new(store), keyring)
         .observer(metrics.clone())
@@ -187,6 +189,23 @@ fn overrides(config: &Config) -> BTreeMap<String, Overrides> {
         (slug.replace('_', "-"), overrides)
     });
     changed.collect()
+}
+
+/// Says which of the configured addresses no call will reach.
+fn tell_closed_doors(config: &Config, egress: &Egress) {
+    for (slug, settings) in &config.integrations.by_slug {
+        let urls = [&settings.base_url, &settings.token_url, &settings.revoke_url];
+        for url in urls.into_iter().flatten().filter_map(|url| Url::parse(url).ok()) {
+            if let Err(refused) = egress.admit_url(&url) {
+                let place = url.host_str().zip(url.port_or_known_default());
+                let place = place.map(|(host, port)| format!("{host}:{port}")).unwrap_or_default();
+                tracing::warn!(
+                    integration = slug,
+                    "{refused}: unless egress.allow has \"{place}\", it is not called"
+                );
+            }
+        }
+    }
 }
 
 /// The keys that seal: from a program, the configuration, a file, or the data directory.

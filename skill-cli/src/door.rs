@@ -173,6 +173,11 @@ impl Answer {
         serde_json::from_str(text).map_err(|_| Failure::new("expected JSON as the answer"))
     }
 
+    /// Whether the engine cannot do it as it is set up.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        self.0.status() == StatusCode::SERVICE_UNAVAILABLE
+    }
+
     /// What the engine says about a request that did not succeed.
     fn failure(&self) -> Failure {
         let status = self.0.status();

@@ -49,7 +49,7 @@ impl Level {
             let most = if is_loud(target) { LevelFilter::INFO } else { LevelFilter::TRACE };
             targets = targets.with_target(target, level.min(most));
         }
-        // A short prefix such as `h` takes part in no comparison: the longest target wins.
+        // The longest target wins, so that a prefix such as `h` opens nothing.
         targets
     }
 }

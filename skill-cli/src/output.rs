@@ -73,7 +73,7 @@ pub(crate) fn note(text: &str) {
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(head.iter().map(|name| name.to_uppercase()));
+    table.set_header(head.iter().map(|name| name.replace('_', " ").to_uppercase()));
     for row in rows {
         table.add_row(row.iter().map(|cell| escaped(cell).replace('\n', "\\n")));
     }
@@ -102,7 +102,8 @@ pub(crate) fn member(object: &Value, name: &str) -> String {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(Value::Array(items)) => {
-            let texts = items.iter().map(|item| item.as_str().map_or(item.to_string(), Into::into));
+            let texts =
+                items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), Into::into));
             texts.collect::<Vec<_>>().join(",")
         }
         Some(other) => other.to_string(),

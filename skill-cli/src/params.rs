@@ -164,7 +164,9 @@ fn typed(name: &str, text: Option<&str>, schema: &Value) -> Result<Value, Failur
             is_number && (!types.allow("string") || is_canonical(value, text))
         }
         Value::String(_) => false,
-        other => types.allow(type_of(other)),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+            types.allow(type_of(value))
+        }
     };
     if let Some(value) = json.filter(fits) {
         return Ok(value);
@@ -192,7 +194,8 @@ fn guess(text: &str) -> Value {
 
 /// Whether a number is written as it would be written back, so that nothing is lost.
 fn is_canonical(value: &Value, text: &str) -> bool {
-    value.to_string() == text
+    let written = value.to_string();
+    written == text
 }
 
 #[cfg(test)]

@@ -73,7 +73,14 @@ impl Connect {
         if let Some(scopes) = list(self.scopes.as_deref()) {
             body["scopes"] = scopes.into();
         }
-        let begun = door.send(Ask::new(Method::POST, "/v1/connect").body(body)).await?.json()?;
+        let begun = door.send(Ask::new(Method::POST, "/v1/connect").body(body)).await?;
+        let begun = begun.json().map_err(|failure| match begun.is_unavailable() {
+            true => failure.hint(format!(
+                "register an OAuth client with the provider, then: skill app add {} --client-id …",
+                self.integration
+            )),
+            false => failure,
+        })?;
         let (id, url) = (member(&begun, "connection_id"), member(&begun, "oauth_url"));
         context.output.show(&begun, || {
             format!("Open this page to connect {}:\n\n  {url}\n", self.integration)

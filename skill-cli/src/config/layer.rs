@@ -86,7 +86,9 @@ fn offset(table: &DeTable<'_>, path: &[&str]) -> Option<usize> {
     let (first, rest) = path.split_first()?;
     let (key, value) = table.get_key_value(*first)?;
     match (rest, value.get_ref()) {
-        ([_, ..], DeValue::Table(inner)) => offset(inner, rest).or(Some(key.span().start)),
+        ([_, ..], DeValue::Table(inner)) => {
+            Some(offset(inner, rest).unwrap_or_else(|| key.span().start))
+        }
         (_, _) => Some(key.span().start),
     }
 }

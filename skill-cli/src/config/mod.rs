@@ -59,7 +59,9 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
             Origin::File(path, line) => write!(f, "{}:{line}: {}", path.display(), self.what),
-            other => write!(f, "{other}: {}", self.what),
+            other @ (Origin::Default | Origin::Environment(_) | Origin::Flag(_)) => {
+                write!(f, "{other}: {}", self.what)
+            }
         }
     }
 }
@@ -79,7 +81,6 @@ pub(crate) struct Inputs<'a> {
 }
 
 /// The configuration, and how it came to be.
-#[derive(Debug)]
 pub(crate) struct Loaded {
     /// The settings.
     pub(crate) config: Config,

@@ -10,7 +10,7 @@ use url::Url;
 use crate::log;
 
 /// Every setting in force.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     /// The data directory.
@@ -117,7 +117,7 @@ pub(crate) struct Connect {
 }
 
 /// The sealing key.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Seal {
     /// The key itself.
@@ -144,7 +144,7 @@ pub(crate) struct Plan {
 }
 
 /// Integrations.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize)]
 pub(crate) struct Integrations {
     /// Where the operator's own lie.
     pub(crate) directory: Option<PathBuf>,
@@ -154,7 +154,7 @@ pub(crate) struct Integrations {
 }
 
 /// Settings of one integration.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Integration {
     /// The address under which its endpoints lie.
