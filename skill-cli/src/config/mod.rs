@@ -90,6 +90,12 @@ pub(crate) struct Loaded {
     pub(crate) ignored: Vec<String>,
 }
 
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loaded").field("ignored", &self.ignored).finish_non_exhaustive()
+    }
+}
+
 /// Makes the configuration.
 ///
 /// # Errors
