@@ -49,7 +49,7 @@ def fixture(server, mock):
     key("KEY_A_ADMIN", "tenant_a", scopes="*")
     key("KEY_B", "tenant_b", scopes="*")
     key("KEY_A_REVOKED", "tenant_a", scopes="*")
-    server.cli("key", "revoke", ids["KEY_A_REVOKED"])
+    server.cli("key", "revoke", ids["KEY_A_REVOKED"], "--owner", "tenant_a")
     key("KEY_A_TEMP_EXPIRED", "tenant_a", scopes="*", expires_in=1)
     key("KEY_A_GH", "tenant_a", scopes="github")
     key("KEY_A_QB", "tenant_a", scopes="quickbooks")

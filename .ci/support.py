@@ -33,13 +33,14 @@ def _die_with_parent():
 
 
 class Process:
-    """A program that this run started, with a file for what it says."""
+    """A program that this run started, with a file for what it says; `out` is one of its own for
+    what it says on standard output."""
 
-    def __init__(self, name, command, log, env=None, cwd=None):
+    def __init__(self, name, command, log, env=None, cwd=None, out=None):
         self.name, self.log = name, pathlib.Path(log)
-        with open(self.log, "ab") as out:
+        with open(self.log, "ab") as said, open(out or self.log, "ab") as output:
             self.popen = subprocess.Popen(
-                [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=output, stderr=said,
                 env={**os.environ, **(env or {})}, cwd=cwd, preexec_fn=_die_with_parent)
         _running.append(self)
 
@@ -152,7 +153,8 @@ class Server:
     def start(self):
         need_free(int(self.listen.rsplit(":", 1)[1]))
         command = [self.program, "serve", "--data", self.data, "--listen", self.listen, "--config", self.config]
-        self.process = Process("skill serve", command, self.log, self.env)
+        # The first start shows a key on standard output; the log must never hold one.
+        self.process = Process("skill serve", command, self.log, self.env, out=self.folder / "server.out")
         self.process.until(self.is_ready, "answer of /readyz", 30)
         return self
 
@@ -214,9 +216,9 @@ unbounded = 1000000
 
 
 def folder():
-    """A new folder that goes away with the run, unless SKILL_CI_KEEP is set."""
+    """A new folder that goes away with the run, unless CI_KEEP is set."""
     made = pathlib.Path(tempfile.mkdtemp(prefix="skill-ci-"))
-    if not os.environ.get("SKILL_CI_KEEP"):
+    if not os.environ.get("CI_KEEP"):
         atexit.register(shutil.rmtree, made, ignore_errors=True)
     return made
 

@@ -8,11 +8,11 @@ use serde_json::{Value, json, value::RawValue};
 use skill_core::{endpoint::Endpoint, name::Slug};
 
 use crate::{
-    args::{Context, Global},
     assemble,
     config::Config,
     door::{Answer, Ask, Door, segment},
     failure::Failure,
+    global::{Context, Global},
     home::Home,
     output::{Output, line, member, note, table},
     params::{self, Given},

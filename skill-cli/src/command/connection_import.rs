@@ -13,11 +13,11 @@ use skill_core::{integration::Integration, name::Slug};
 
 use super::Owner;
 use crate::{
-    args::Global,
     assemble,
     config::Config,
     door::{Ask, Door},
     failure::Failure,
+    global::Global,
     home::Home,
     output::{member, note},
     prompt,

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::{args::Global, demo::walk};
+use crate::{demo::walk, global::Global};
 
 /// Show the engine at work: connect an account, make calls, outlive a token
 ///

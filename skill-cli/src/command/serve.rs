@@ -2,33 +2,14 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use secrecy::SecretString;
-use skill_core::{
-    access::{Caller, NewKey},
-    name::OwnerId,
-    record::key::Kind,
-};
-use tokio::{
-    net::{TcpListener, UnixListener, UnixStream},
-    signal::unix::{Signal, SignalKind, signal},
-    time::{Duration, Instant},
-};
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 use crate::{
-    args::Global,
-    assemble::{self, Busy, Parts},
-    config::{Config, Flag, Loaded},
-    failure::Failure,
-    home::Home,
+    config::{Flag, Loaded},
+    global::Global,
     log,
-    output::line,
+    serving::{Open, Signals},
 };
-
-/// How long a command may hold the data directory before the server gives up.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Serve the API
 ///
@@ -73,6 +54,7 @@ impl Serve {
         Ok(ExitCode::SUCCESS)
     }
 }
+<<<<<<< HEAD
 
 /// A server whose doors are open, but answer nobody yet.
 pub(crate) struct Open {
@@ -220,3 +202,5 @@ impl Signals {
         }
     }
 }
+=======
+>>>>>>> h-ci

@@ -60,19 +60,9 @@ pub(crate) struct Config {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Log {
     /// How a line looks.
-    pub(crate) format: Format,
+    pub(crate) format: log::Format,
     /// What is logged.
     pub(crate) level: log::Level,
-}
-
-/// How a line of the log looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Format {
-    /// For people.
-    Text,
-    /// One JSON object per line.
-    Json,
 }
 
 /// Bounds of size and number.
