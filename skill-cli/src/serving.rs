@@ -50,6 +50,9 @@ impl Open {
         let address = tcp.local_addr().context("the listener has no address")?;
         let public = assemble::public_url(config, address)?;
         let url = Url::parse(&format!("http://{address}")).context("the address makes no URL")?;
+        if config.public_url.is_none() && address.ip().is_unspecified() {
+            tracing::warn!("set public_url: nobody can open a link to {public}");
+        }
         let parts = patiently(config, &home, &public).await?;
         let operator = home.listen()?;
         tracing::info!(%address, public_url = %public, data = %home.path().display(), "listening");
