@@ -262,9 +262,8 @@ impl Service {
         {
             reply = reply.with(header::ALLOW, allow);
         }
-        if matches!(shown.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            let after = facts.retry_after.unwrap_or(1).max(1);
-            reply = reply.with(header::RETRY_AFTER, &after.to_string());
+        if let Some(after) = facts.retry_after {
+            reply = reply.with(header::RETRY_AFTER, &after.max(1).to_string());
         }
         if shown.status == StatusCode::UNAUTHORIZED {
             reply = reply.with(header::WWW_AUTHENTICATE, "Bearer");
@@ -299,6 +298,9 @@ impl Service {
             put("x-ratelimit-reset", (now + reset).to_string());
             put("ratelimit", format!("\"default\";r={left};t={reset}"));
             put("ratelimit-policy", format!("\"default\";q={limit};w={window}"));
+        }
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
         }
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         let mut response = Response::new(body);
