@@ -160,12 +160,9 @@ impl Service {
     }
 
     fn find(&self, inbound: &Inbound) -> Result<Found, Failure> {
-        let found = self.app.table.find(&inbound.method, &inbound.path)?;
-        let is_operators = matches!(found.0.access, Access::Operator);
-        if is_operators && matches!(self.door, Door::Public(_)) {
-            return Err(Failure::no_such_path());
-        }
-        Ok(found)
+        let is_public = matches!(self.door, Door::Public(_));
+        let is_here = |route: &Route| !(is_public && matches!(route.access, Access::Operator));
+        self.app.table.find(&inbound.method, &inbound.path, is_here)
     }
 
     /// Who calls, counted against its limits; `None` for routes that ask nobody.
