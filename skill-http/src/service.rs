@@ -179,7 +179,10 @@ impl Service {
             Access::Key(scope) => scope.as_ref(),
         };
         let caller = self.caller(inbound, notes).await?;
-        let admitted = match self.app.engine.keys().admit(caller).await? {
+        // Counted first: whoever has a key pays for every request.
+        let acting = acting_for(caller.clone(), &inbound.headers);
+        let counted = acting.as_ref().map_or(caller, Caller::clone);
+        let admitted = match self.app.engine.keys().admit(counted).await? {
             Admission::Admitted(admitted) => admitted,
             Admission::Refused(allowance) => {
                 notes.allowance = Some(allowance);
@@ -188,6 +191,7 @@ impl Service {
             }
         };
         notes.allowance = Some(*admitted.allowance());
+        acting?;
         if let Some(scope) = scope {
             check_scope(admitted.caller(), scope)?;
         }
@@ -200,12 +204,12 @@ impl Service {
                 None => OwnerId::standard(),
                 Some(name) => OwnerId::parse(name.unwrap_or_default())?,
             };
-            return acting_for(Caller::operator(owner), &inbound.headers);
+            return Ok(Caller::operator(owner));
         }
         let keys = self.app.engine.keys();
         let bad = match credentials::presented(&inbound.headers) {
             Ok(Some(key)) => match keys.authenticate(key, inbound.address).await? {
-                Authentication::Good(caller) => return acting_for(caller, &inbound.headers),
+                Authentication::Good(caller) => return Ok(caller),
                 Authentication::Bad(allowance) => allowance,
             },
             Ok(None) => keys.address_allowance(inbound.address),
