@@ -110,9 +110,13 @@ impl Service {
         let route = notes.route.as_ref().map_or("none", |route| route.path);
         let (status, time) = (reply.status.as_u16(), watch.elapsed());
         self.app.metrics.request(route, status, time);
-        let ms = time.as_secs_f64() * 1000.0;
-        let dialect = dialect::of(&path).name();
-        tracing::info!(request = %id, %method, route, dialect, status, ms, "answered");
+        let (ms, dialect) = (time.as_secs_f64() * 1000.0, dialect::of(&path).name());
+        // Calls are in the history and requests in the figures: the log has what needs a look.
+        if status >= 500 {
+            tracing::warn!(request = %id, %method, route, dialect, status, ms, "answered");
+        } else {
+            tracing::debug!(request = %id, %method, route, dialect, status, ms, "answered");
+        }
         self.finish(reply, &notes, &id, address)
     }
 
@@ -161,12 +165,9 @@ impl Service {
     }
 
     fn find(&self, inbound: &Inbound) -> Result<Found, Failure> {
-        let found = self.app.table.find(&inbound.method, &inbound.path)?;
-        let is_operators = matches!(found.0.access, Access::Operator);
-        if is_operators && matches!(self.door, Door::Public(_)) {
-            return Err(Failure::no_such_path());
-        }
-        Ok(found)
+        let is_public = matches!(self.door, Door::Public(_));
+        let is_here = |route: &Route| !(is_public && matches!(route.access, Access::Operator));
+        self.app.table.find(&inbound.method, &inbound.path, is_here)
     }
 
     /// Who calls, counted against its limits; `None` for routes that ask nobody.
@@ -183,7 +184,10 @@ impl Service {
             Access::Key(scope) => scope.as_ref(),
         };
         let caller = self.caller(inbound, notes).await?;
-        let admitted = match self.app.engine.keys().admit(caller).await? {
+        // Counted first: whoever has a key pays for every request.
+        let acting = acting_for(caller.clone(), &inbound.headers);
+        let counted = acting.as_ref().map_or(caller, Caller::clone);
+        let admitted = match self.app.engine.keys().admit(counted).await? {
             Admission::Admitted(admitted) => admitted,
             Admission::Refused(allowance) => {
                 notes.allowance = Some(allowance);
@@ -192,6 +196,7 @@ impl Service {
             }
         };
         notes.allowance = Some(*admitted.allowance());
+        acting?;
         if let Some(scope) = scope {
             check_scope(admitted.caller(), scope)?;
         }
@@ -204,12 +209,12 @@ impl Service {
                 None => OwnerId::standard(),
                 Some(name) => OwnerId::parse(name.unwrap_or_default())?,
             };
-            return acting_for(Caller::operator(owner), &inbound.headers);
+            return Ok(Caller::operator(owner));
         }
         let keys = self.app.engine.keys();
         let bad = match credentials::presented(&inbound.headers) {
             Ok(Some(key)) => match keys.authenticate(key, inbound.address).await? {
-                Authentication::Good(caller) => return acting_for(caller, &inbound.headers),
+                Authentication::Good(caller) => return Ok(caller),
                 Authentication::Bad(allowance) => allowance,
             },
             Ok(None) => keys.address_allowance(inbound.address),
@@ -263,9 +268,8 @@ impl Service {
         {
             reply = reply.with(header::ALLOW, allow);
         }
-        if matches!(shown.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            let after = facts.retry_after.unwrap_or(1).max(1);
-            reply = reply.with(header::RETRY_AFTER, &after.to_string());
+        if let Some(after) = facts.retry_after {
+            reply = reply.with(header::RETRY_AFTER, &after.max(1).to_string());
         }
         if shown.status == StatusCode::UNAUTHORIZED {
             reply = reply.with(header::WWW_AUTHENTICATE, "Bearer");
@@ -300,6 +304,9 @@ impl Service {
             put("x-ratelimit-reset", (now + reset).to_string());
             put("ratelimit", format!("\"default\";r={left};t={reset}"));
             put("ratelimit-policy", format!("\"default\";q={limit};w={window}"));
+        }
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
         }
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         let mut response = Response::new(body);

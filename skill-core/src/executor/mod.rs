@@ -340,7 +340,8 @@ impl Executor {
     /// Tries a credential out with the integration's verification call; returns whose it is.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] when the service refuses it.
+    /// [`ErrorKind::InvalidInput`] when the service refuses it, and
+    /// [`ErrorKind::UpstreamUnreachable`] when it is in no state to say.
     pub(crate) async fn verify(
         &self,
         integration: &Arc<dyn crate::integration::Integration>,
@@ -365,10 +366,7 @@ impl Executor {
         let (credential, revision) = (credential.clone(), Revision(0));
         let grant = Grant { credential, revision, is_fresh: false };
         let (status, _, data) = self.send(prepared, grant, &mut run).await?;
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            let message = "the service refuses these credentials: check them";
-            return Err(Error::invalid(message).with("status", status));
-        }
+        check_verified(status)?;
         let account = data.json().ok().and_then(|data| match data.pointer(&verification.account) {
             Some(Value::String(text)) => Some(text.clone()),
             Some(Value::Number(number)) => Some(number.to_string()),
@@ -376,6 +374,21 @@ impl Executor {
         });
         Ok(account)
     }
+}
+
+/// Only a yes proves that a credential works: services refuse in many ways.
+fn check_verified(status: StatusCode) -> Result<()> {
+    if status.is_success() {
+        return Ok(());
+    }
+    let is_busy = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+    let error = if is_busy {
+        let message = "the service cannot check these credentials at the moment: try again later";
+        Error::new(ErrorKind::UpstreamUnreachable, message)
+    } else {
+        Error::invalid("the service refuses these credentials: check them")
+    };
+    Err(error.with("status", status))
 }
 
 static NO_FIELDS: Fields = Fields::new();

@@ -126,21 +126,27 @@ impl Table {
 
     /// Finds the route of a request. Nothing of the path is decoded or normalised.
     ///
-    /// A path under a reserved word never falls through to `{integration}`.
-    pub(crate) fn find(&self, method: &Method, path: &str) -> Result<Found, Failure> {
+    /// Routes that `is_here` leaves out do not exist, whatever the method. A path under a reserved
+    /// word never falls through to `{integration}`.
+    pub(crate) fn find(
+        &self,
+        method: &Method,
+        path: &str,
+        is_here: impl Fn(&Route) -> bool,
+    ) -> Result<Found, Failure> {
         let Ok(found) = self.paths.at(path) else { return Err(Failure::no_such_path()) };
         let names = found.params.iter().map(|(_, value)| value.to_owned()).collect::<Vec<_>>();
-        let is_call = found.value.iter().any(|route| route.path == CALL);
-        if is_call && names.first().is_some_and(|name| is_no_integration(name)) {
+        let routes = found.value.iter().filter(|route| is_here(route)).collect::<Vec<_>>();
+        let is_call = routes.iter().any(|route| route.path == CALL);
+        if routes.is_empty() || (is_call && !is_call_path(&names)) {
             return Err(Failure::no_such_path());
         }
-        let routes = found.value;
         let known = routes.iter().find(|route| route.method == *method);
         // HEAD is GET without its body (RFC 9110 section 9.3.2).
         let head = || routes.iter().find(|r| *method == Method::HEAD && r.method == Method::GET);
         match known.or_else(head) {
-            Some(route) => Ok((route.clone(), names)),
-            None => Err(Failure::method(allowed(routes))),
+            Some(route) => Ok((Arc::clone(route), names)),
+            None => Err(Failure::method(allowed(&routes))),
         }
     }
 }
@@ -148,11 +154,14 @@ impl Table {
 /// The path of a call: the one that has parameters where other paths have words.
 pub(crate) const CALL: &str = "/v1/{integration}/{endpoint}";
 
-fn is_no_integration(name: &str) -> bool {
-    Slug::parse(name).map_or(true, |slug| slug.is_reserved())
+/// Whether these could be an integration and an endpoint.
+fn is_call_path(names: &[String]) -> bool {
+    let [integration, endpoint] = names else { return false };
+    let is_free = Slug::parse(integration).is_ok_and(|slug| !slug.is_reserved());
+    is_free && Slug::parse(endpoint).is_ok()
 }
 
-fn allowed(routes: &[Arc<Route>]) -> String {
+fn allowed(routes: &[&Arc<Route>]) -> String {
     let mut methods = routes.iter().map(|route| route.method.as_str()).collect::<Vec<_>>();
     if methods.contains(&"GET") {
         methods.push("HEAD");

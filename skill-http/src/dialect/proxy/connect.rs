@@ -6,6 +6,7 @@ use skill_core::{
     Error, connect::ConnectRequest, id::ConnectionId, name::Slug, record::connection::Status,
 };
 
+use super::connections::may_see;
 use crate::{
     app::Context,
     app::route::{Access, Operation, Route},
@@ -105,7 +106,11 @@ fn slug(text: &str) -> Result<Slug, Error> {
 async fn tell(cx: Context) -> Result<Reply, Failure> {
     let unknown = || Error::not_found("there is no connection with this id");
     let id = ConnectionId::parse(cx.value(0)).ok_or_else(unknown)?;
-    let connection = cx.app.engine.connections().get(cx.caller()?, id).await?;
+    let caller = cx.caller()?;
+    let connection = cx.app.engine.connections().get(caller, id).await?;
+    if !may_see(caller, &connection) {
+        return Err(unknown().into());
+    }
     let status = match connection.status {
         Status::Pending => "pending",
         Status::Connected => "connected",

@@ -89,7 +89,7 @@ fn shown(connection: &Connection) -> Value {
 }
 
 /// Whether the key may know of this connection at all.
-fn may_see(caller: &Caller, connection: &Connection) -> bool {
+pub(super) fn may_see(caller: &Caller, connection: &Connection) -> bool {
     let scope = Scope::Namespace(connection.integration.clone());
     authorize(caller, &Intent { scope, class: None }).allowed().is_ok()
 }

@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use serde_json::{Value, json};
 use skill_core::{
     Error,
@@ -131,9 +131,26 @@ fn render(answer: &Answer, mirror_status: bool) -> Reply {
                 .into()
         }
     };
-    // A mirrored redirect would send the caller somewhere; an informational status is no answer.
-    let mirrored = mirror_status && !answer.status.is_redirection() && status >= 200;
-    let status = if mirrored { answer.status } else { StatusCode::OK };
-    let reply = Reply::raw_json(status, body);
+    let reply = Reply::raw_json(StatusCode::OK, body);
+    let reply = if mirror_status { mirrored(reply, answer) } else { reply };
     if answer.is_replay { reply.with(REPLAYED, "true") } else { reply }
+}
+
+/// The answer under the upstream's own status.
+fn mirrored(reply: Reply, answer: &Answer) -> Reply {
+    let status = answer.status;
+    // A redirect would send the caller somewhere; an informational status is no answer.
+    if status.is_redirection() || status.is_informational() {
+        return reply;
+    }
+    // These have no body: RFC 9110 sections 15.3.5 and 15.3.6.
+    if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
+        return Reply::empty(status);
+    }
+    let reply = Reply { status, ..reply };
+    let after = answer.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    match after {
+        Some(after) => reply.with(header::RETRY_AFTER, after),
+        None => reply,
+    }
 }
