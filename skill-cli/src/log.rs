@@ -11,12 +11,20 @@ use tracing_subscriber::{
     filter::Targets, fmt::MakeWriter, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-use crate::config::Format;
-
 /// Libraries that log what goes over the wire, credentials included: never below info.
 const LOUD: [&str; 2] = ["hyper", "h2"];
 /// Libraries that tell much about themselves: below info only when they are named.
 const TALKATIVE: [&str; 5] = ["hyper_util", "reqwest", "rustls", "tokio_util", "mio"];
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
 
 /// What is logged, as people write it: `info,skill=debug`.
 #[derive(Debug, Clone, Deserialize)]

@@ -1,18 +1,22 @@
 //! The program: serves, and does from the command line what the server does for programs.
+//!
+//! The order of the `mod` lines is the dependency order: a module uses only modules above it.
 
-mod args;
-mod assemble;
-mod command;
-mod config;
-mod demo;
-mod door;
-mod failure;
-mod home;
-mod log;
 mod output;
-mod params;
-mod prompt;
+mod failure;
+mod log;
+mod config;
+mod home;
+mod assemble;
 mod wire;
+mod door;
+mod prompt;
+mod params;
+mod context;
+mod server;
+mod demo;
+mod command;
+mod args;
 
 use std::{process::ExitCode, time::Duration};
 

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use crate::{
-    args::Global,
+    context::Global,
     door::{Ask, Door},
     output::member,
     prompt,

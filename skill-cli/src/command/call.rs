@@ -8,9 +8,9 @@ use serde_json::{Value, json, value::RawValue};
 use skill_core::{endpoint::Endpoint, name::Slug};
 
 use crate::{
-    args::{Context, Global},
     assemble,
     config::Config,
+    context::{Context, Global},
     door::{Answer, Ask, Door, segment},
     failure::Failure,
     home::Home,

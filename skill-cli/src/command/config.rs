@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    args::Global,
     config::DEFAULTS,
+    context::Global,
     output::{line, table},
 };
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::{Owner, list};
 use crate::{
-    args::{Context, Global},
+    context::{Context, Global},
     door::{Ask, Door, segment},
     failure::Failure,
     output::{line, member, note},

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Owner, connection_import::Import, connections::Connections};
 use crate::{
-    args::Global,
+    context::Global,
     door::{Ask, Door, segment},
     output::line,
 };

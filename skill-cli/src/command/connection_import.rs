@@ -13,9 +13,9 @@ use skill_core::{integration::Integration, name::Slug};
 
 use super::Owner;
 use crate::{
-    args::Global,
     assemble,
     config::Config,
+    context::Global,
     door::{Ask, Door},
     failure::Failure,
     home::Home,

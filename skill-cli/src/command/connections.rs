@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Owner;
 use crate::{
-    args::Global,
+    context::Global,
     door::{Ask, Door},
     output::{member, table},
 };

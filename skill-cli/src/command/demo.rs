@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::{args::Global, demo::walk};
+use crate::{context::Global, demo::walk};
 
 /// Show the engine at work: connect an account, make calls, outlive a token
 ///

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Owner, list};
 use crate::{
-    args::{Context, Global},
+    context::{Context, Global},
     door::{Ask, Door, segment},
     failure::Failure,
     output::{line, member, table},

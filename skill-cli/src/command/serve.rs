@@ -2,33 +2,22 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use skill_core::{
     access::{Caller, NewKey},
     name::OwnerId,
     record::key::Kind,
 };
-use tokio::{
-    net::{TcpListener, UnixListener, UnixStream},
-    signal::unix::{Signal, SignalKind, signal},
-    time::{Duration, Instant},
-};
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 use crate::{
-    args::Global,
-    assemble::{self, Busy, Parts},
-    config::{Config, Flag, Loaded},
-    failure::Failure,
-    home::Home,
+    assemble::Parts,
+    config::{Flag, Loaded},
+    context::Global,
     log,
     output::line,
+    server::{Open, Signals},
 };
-
-/// How long a command may hold the data directory before the server gives up.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Serve the API
 ///
@@ -54,7 +43,7 @@ impl Serve {
         log::start(config.log.format, &config.log.level);
         let mut signals = Signals::new()?;
         let open = Open::new(&config).await?;
-        open.greet().await?;
+        greet(&open).await?;
         let stop = CancellationToken::new();
         let served = open.serve(stop.clone());
         tokio::pin!(served);
@@ -74,68 +63,14 @@ impl Serve {
     }
 }
 
-/// A server whose doors are open, but answer nobody yet.
-pub(crate) struct Open {
-    parts: Parts,
-    home: Home,
-    tcp: TcpListener,
-    operator: UnixListener,
-    /// The address that a program on this machine calls.
-    pub(crate) url: Url,
-}
-
-impl Open {
-    /// Opens the data directory, the address and the operator's socket.
-    pub(crate) async fn new(config: &Config) -> anyhow::Result<Self> {
-        let home = Home::of(config);
-        if UnixStream::connect(home.socket()).await.is_ok() {
-            return Err(taken(&home));
-        }
-        let tcp = TcpListener::bind(config.listen).await.map_err(|error| {
-            let failure = Failure::new(format!("cannot listen on {}: {error}", config.listen));
-            failure.hint("choose another address: --listen 127.0.0.1:0 takes a free port")
-        })?;
-        let address = tcp.local_addr().context("the listener has no address")?;
-        let public = assemble::public_url(config, address)?;
-        let url = Url::parse(&format!("http://{address}")).context("the address makes no URL")?;
-        if config.public_url.is_none() && address.ip().is_unspecified() {
-            tracing::warn!("set public_url: nobody can open a link to {public}");
-        }
-        let parts = patiently(config, &home, &public).await?;
-        let operator = home.listen()?;
-        tracing::info!(%address, public_url = %public, data = %home.path().display(), "listening");
-        Ok(Self { parts, home, tcp, operator, url })
-    }
-
-    /// The engine and its doors.
-    pub(crate) fn parts(&self) -> &Parts {
-        &self.parts
-    }
-
-    /// Serves until `stop`, then lets what is under way end.
-    pub(crate) async fn serve(self, stop: CancellationToken) {
-        let Self { parts, home, tcp, operator, .. } = self;
-        let server = &parts.server;
-        tokio::join!(
-            server.serve(tcp, stop.clone()),
-            server.serve_operator(operator, stop.clone())
-        );
-        parts.engine.stop().await;
-        // It is this server's: whoever comes next waits for the store's lock.
-        if let Err(error) = std::fs::remove_file(home.socket()) {
-            tracing::debug!(%error, "the operator's socket was gone already");
-        }
-    }
-
-    /// Says where the server is, and on the first start what to do next.
-    async fn greet(&self) -> anyhow::Result<()> {
-        let url = self.url.as_str().trim_end_matches('/');
-        line(&format!("listening on {url}"))?;
-        let Some(key) = first_key(&self.parts).await? else { return Ok(()) };
-        let data = self.home.path().display();
-        line(&first_steps(url, &data.to_string(), &key))?;
-        Ok(())
-    }
+/// Says where the server is, and on the first start what to do next.
+async fn greet(open: &Open) -> anyhow::Result<()> {
+    let url = open.url.as_str().trim_end_matches('/');
+    line(&format!("listening on {url}"))?;
+    let Some(key) = first_key(open.parts()).await? else { return Ok(()) };
+    let data = open.home().path().display();
+    line(&first_steps(url, &data.to_string(), &key))?;
+    Ok(())
 }
 
 /// Makes the first key of the owner `default`, if there never was one.
@@ -151,7 +86,6 @@ async fn first_key(parts: &Parts) -> anyhow::Result<Option<SecretString>> {
 
 /// What a newcomer reads.
 fn first_steps(url: &str, data: &str, key: &SecretString) -> String {
-    use secrecy::ExposeSecret as _;
     let key = key.expose_secret();
     format!(
         r#"data in {data}
@@ -176,47 +110,4 @@ In another terminal:
 
 Ctrl-C stops the server."#
     )
-}
-
-/// Opens the data directory; a command that holds it for a moment is waited for.
-async fn patiently(config: &Config, home: &Home, public: &Url) -> anyhow::Result<Parts> {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        match assemble::parts(config, home, public.clone()).await {
-            Err(error) if error.is::<Busy>() && Instant::now() < until => {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            Err(error) if error.is::<Busy>() => return Err(taken(home)),
-            done => return done,
-        }
-    }
-}
-
-fn taken(home: &Home) -> anyhow::Error {
-    let message = format!("another server holds the data directory {}", home.path().display());
-    Failure::new(message).hint("stop it, or choose another directory with --data").into()
-}
-
-/// The signals that stop the server.
-pub(crate) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    /// Takes the signals over from here on.
-    pub(crate) fn new() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("signals cannot be heard");
-        let (interrupt, terminate) =
-            (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-        Ok(Self { interrupt, terminate })
-    }
-
-    /// Waits for the next one; returns the exit code of a program that it ended.
-    pub(crate) async fn next(&mut self) -> i32 {
-        tokio::select! {
-            _ = self.interrupt.recv() => 130,
-            _ = self.terminate.recv() => 143,
-        }
-    }
 }

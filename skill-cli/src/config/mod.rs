@@ -17,7 +17,7 @@ use serde::Deserialize as _;
 use toml::{Table, Value};
 
 use self::layer::{Entry, flatten, put};
-pub(crate) use self::typed::{Config, Format, Integration};
+pub(crate) use self::typed::{Config, Integration};
 
 /// Every setting with its comment and default.
 pub(crate) const DEFAULTS: &str = include_str!("../defaults.toml");
@@ -81,7 +81,6 @@ pub(crate) struct Inputs<'a> {
 }
 
 /// The configuration, and how it came to be.
-#[derive(Debug)]
 pub(crate) struct Loaded {
     /// The settings.
     pub(crate) config: Config,
@@ -89,6 +88,12 @@ pub(crate) struct Loaded {
     pub(crate) shown: BTreeMap<String, (Value, Origin)>,
     /// Variables that begin like a setting and are none.
     pub(crate) ignored: Vec<String>,
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(&self.shown).finish()
+    }
 }
 
 /// Makes the configuration.

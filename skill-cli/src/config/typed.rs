@@ -10,7 +10,7 @@ use url::Url;
 use crate::log;
 
 /// Every setting in force.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     /// The data directory.
@@ -60,19 +60,9 @@ pub(crate) struct Config {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Log {
     /// How a line looks.
-    pub(crate) format: Format,
+    pub(crate) format: log::Format,
     /// What is logged.
     pub(crate) level: log::Level,
-}
-
-/// How a line of the log looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Format {
-    /// For people.
-    Text,
-    /// One JSON object per line.
-    Json,
 }
 
 /// Bounds of size and number.
@@ -127,7 +117,7 @@ pub(crate) struct Connect {
 }
 
 /// The sealing key.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Seal {
     /// The key itself.
@@ -154,7 +144,7 @@ pub(crate) struct Plan {
 }
 
 /// Integrations.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Clone, Deserialize)]
 pub(crate) struct Integrations {
     /// Where the operator's own lie.
     pub(crate) directory: Option<PathBuf>,
@@ -164,7 +154,7 @@ pub(crate) struct Integrations {
 }
 
 /// Settings of one integration.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Integration {
     /// The address under which its endpoints lie.

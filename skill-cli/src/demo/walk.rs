@@ -26,11 +26,11 @@ use super::{
     service::{Client, DemoService, Settings},
 };
 use crate::{
-    command::serve::{Open, Signals},
     config::{self, Config, Inputs},
     failure::Failure,
     log,
     output::line,
+    server::{Open, Signals},
 };
 
 /// How long Tracker's access tokens work.
