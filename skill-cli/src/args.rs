@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    command::{app, call, config as show, connect, connection, connections, demo, key, serve},
-    global::Global,
+    command::{app, call, config, connect, connection, connections, demo, key, serve},
+    context::Global,
 };
 
 /// Runs an AI agent's actions against the outside world, with accounts that people connected.
@@ -38,7 +38,7 @@ enum Command {
     Key(key::Key),
     #[command(subcommand)]
     App(app::App),
-    Config(show::Show),
+    Config(config::Show),
 }
 
 impl Args {

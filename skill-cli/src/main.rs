@@ -4,16 +4,16 @@
 
 mod output;
 mod failure;
-mod wire;
 mod log;
 mod config;
 mod home;
 mod assemble;
+mod wire;
+mod door;
 mod prompt;
 mod params;
-mod door;
-mod global;
-mod serving;
+mod context;
+mod server;
 mod demo;
 mod command;
 mod args;

@@ -7,8 +7,8 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use crate::{
+    context::Global,
     door::{Ask, Door},
-    global::Global,
     output::member,
     prompt,
 };

@@ -10,9 +10,9 @@ use skill_core::{endpoint::Endpoint, name::Slug};
 use crate::{
     assemble,
     config::Config,
+    context::{Context, Global},
     door::{Answer, Ask, Door, segment},
     failure::Failure,
-    global::{Context, Global},
     home::Home,
     output::{Output, line, member, note, table},
     params::{self, Given},

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     config::DEFAULTS,
-    global::Global,
+    context::Global,
     output::{line, table},
 };
 

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 use super::{Owner, list};
 use crate::{
+    context::{Context, Global},
     door::{Ask, Door, segment},
     failure::Failure,
-    global::{Context, Global},
     output::{line, member, note},
 };
 

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::{Owner, connection_import::Import, connections::Connections};
 use crate::{
+    context::Global,
     door::{Ask, Door, segment},
-    global::Global,
     output::line,
 };
 

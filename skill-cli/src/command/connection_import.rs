@@ -15,9 +15,9 @@ use super::Owner;
 use crate::{
     assemble,
     config::Config,
+    context::Global,
     door::{Ask, Door},
     failure::Failure,
-    global::Global,
     home::Home,
     output::{member, note},
     prompt,

@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::Owner;
 use crate::{
+    context::Global,
     door::{Ask, Door},
-    global::Global,
     output::{member, table},
 };
 

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::{demo::walk, global::Global};
+use crate::{context::Global, demo::walk};
 
 /// Show the engine at work: connect an account, make calls, outlive a token
 ///

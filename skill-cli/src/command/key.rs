@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::{Owner, list};
 use crate::{
+    context::{Context, Global},
     door::{Ask, Door, segment},
     failure::Failure,
-    global::{Context, Global},
     output::{line, member, table},
 };
 

@@ -2,13 +2,21 @@
 
 use std::process::ExitCode;
 
+use secrecy::{ExposeSecret as _, SecretString};
+use skill_core::{
+    access::{Caller, NewKey},
+    name::OwnerId,
+    record::key::Kind,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    assemble::Parts,
     config::{Flag, Loaded},
-    global::Global,
+    context::Global,
     log,
-    serving::{Open, Signals},
+    output::line,
+    server::{Open, Signals},
 };
 
 /// Serve the API
@@ -35,7 +43,7 @@ impl Serve {
         log::start(config.log.format, &config.log.level);
         let mut signals = Signals::new()?;
         let open = Open::new(&config).await?;
-        open.greet().await?;
+        greet(&open).await?;
         let stop = CancellationToken::new();
         let served = open.serve(stop.clone());
         tokio::pin!(served);
@@ -53,4 +61,53 @@ impl Serve {
         tracing::info!("stopped");
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Says where the server is, and on the first start what to do next.
+async fn greet(open: &Open) -> anyhow::Result<()> {
+    let url = open.url.as_str().trim_end_matches('/');
+    line(&format!("listening on {url}"))?;
+    let Some(key) = first_key(open.parts()).await? else { return Ok(()) };
+    let data = open.home().path().display();
+    line(&first_steps(url, &data.to_string(), &key))?;
+    Ok(())
+}
+
+/// Makes the first key of the owner `default`, if there never was one.
+async fn first_key(parts: &Parts) -> anyhow::Result<Option<SecretString>> {
+    let operator = Caller::operator(OwnerId::standard());
+    if !parts.engine.keys().list(&operator).await?.is_empty() {
+        return Ok(None);
+    }
+    let wanted = NewKey::new("first key", Kind::Api);
+    let (_, key) = parts.engine.keys().create(&operator, wanted).await?;
+    Ok(Some(key.expose().into()))
+}
+
+/// What a newcomer reads.
+fn first_steps(url: &str, data: &str, key: &SecretString) -> String {
+    let key = key.expose_secret();
+    format!(
+        r#"data in {data}
+
+Your first API key, which is shown this once:
+
+  export SKILL_KEY={key}
+
+A first call:
+
+  curl -s {url}/v1/httpbin/get -H "Authorization: Bearer $SKILL_KEY" \
+    -H "Content-Type: application/json" -d '{{"params":{{"q":"hello"}}}}'
+
+In another terminal:
+
+  skill app add github --client-id …   your OAuth client; its redirect URL is
+                                       {url}/oauth/callback
+  skill connect github                 connect an account
+  skill call github list_issues --repo acme/webapp
+  skill key create NAME                another key
+  skill config --defaults              every setting
+
+Ctrl-C stops the server."#
+    )
 }

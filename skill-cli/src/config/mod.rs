@@ -92,7 +92,7 @@ pub(crate) struct Loaded {
 
 impl fmt::Debug for Loaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loaded").field("ignored", &self.ignored).finish_non_exhaustive()
+        f.debug_map().entries(&self.shown).finish()
     }
 }
 

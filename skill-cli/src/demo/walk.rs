@@ -30,7 +30,7 @@ use crate::{
     failure::Failure,
     log,
     output::line,
-    serving::{Open, Signals},
+    server::{Open, Signals},
 };
 
 /// How long Tracker's access tokens work.

@@ -1,12 +1,6 @@
-//! A server from opening its doors to closing them: for `serve` and for the demo.
+//! A server on this machine: its doors, and the signals that stop it.
 
 use anyhow::Context as _;
-use secrecy::SecretString;
-use skill_core::{
-    access::{Caller, NewKey},
-    name::OwnerId,
-    record::key::Kind,
-};
 use tokio::{
     net::{TcpListener, UnixListener, UnixStream},
     signal::unix::{Signal, SignalKind, signal},
@@ -20,7 +14,6 @@ use crate::{
     config::Config,
     failure::Failure,
     home::Home,
-    output::line,
 };
 
 /// How long a command may hold the data directory before the server gives up.
@@ -64,6 +57,11 @@ impl Open {
         &self.parts
     }
 
+    /// Its data directory.
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
+    }
+
     /// Serves until `stop`, then lets what is under way end.
     pub(crate) async fn serve(self, stop: CancellationToken) {
         let Self { parts, home, tcp, operator, .. } = self;
@@ -78,56 +76,6 @@ impl Open {
             tracing::debug!(%error, "the operator's socket was gone already");
         }
     }
-
-    /// Says where the server is, and on the first start what to do next.
-    pub(crate) async fn greet(&self) -> anyhow::Result<()> {
-        let url = self.url.as_str().trim_end_matches('/');
-        line(&format!("listening on {url}"))?;
-        let Some(key) = first_key(&self.parts).await? else { return Ok(()) };
-        let data = self.home.path().display();
-        line(&first_steps(url, &data.to_string(), &key))?;
-        Ok(())
-    }
-}
-
-/// Makes the first key of the owner `default`, if there never was one.
-async fn first_key(parts: &Parts) -> anyhow::Result<Option<SecretString>> {
-    let operator = Caller::operator(OwnerId::standard());
-    if !parts.engine.keys().list(&operator).await?.is_empty() {
-        return Ok(None);
-    }
-    let wanted = NewKey::new("first key", Kind::Api);
-    let (_, key) = parts.engine.keys().create(&operator, wanted).await?;
-    Ok(Some(key.expose().into()))
-}
-
-/// What a newcomer reads.
-fn first_steps(url: &str, data: &str, key: &SecretString) -> String {
-    use secrecy::ExposeSecret as _;
-    let key = key.expose_secret();
-    format!(
-        r#"data in {data}
-
-Your first API key, which is shown this once:
-
-  export SKILL_KEY={key}
-
-A first call:
-
-  curl -s {url}/v1/httpbin/get -H "Authorization: Bearer $SKILL_KEY" \
-    -H "Content-Type: application/json" -d '{{"params":{{"q":"hello"}}}}'
-
-In another terminal:
-
-  skill app add github --client-id …   your OAuth client; its redirect URL is
-                                       {url}/oauth/callback
-  skill connect github                 connect an account
-  skill call github list_issues --repo acme/webapp
-  skill key create NAME                another key
-  skill config --defaults              every setting
-
-Ctrl-C stops the server."#
-    )
 }
 
 /// Opens the data directory; a command that holds it for a moment is waited for.
