@@ -6,7 +6,13 @@ use url::Url;
 
 /// Names that are ours, with their ports, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Hosts(Vec<String>);
+pub(crate) struct Hosts {
+    names: Vec<String>,
+    /// The names of a loopback listener.
+    loopback: Vec<String>,
+    /// Whether people reach that listener itself, and not a proxy before it.
+    is_direct: bool,
+}
 
 impl Hosts {
     /// The public URL's host, further ones, and the loopback names of a loopback listener.
@@ -19,22 +25,43 @@ impl Hosts {
                 names.push(host.to_owned());
             }
         }
-        if let Some(at) = listening.filter(|at| at.ip().is_loopback()) {
-            let loopback = ["127.0.0.1", "localhost", "[::1]"];
-            names.extend(loopback.map(|name| format!("{name}:{}", at.port())));
-        }
-        Self(names)
+        let listening = listening.filter(|at| at.ip().is_loopback());
+        let loopback = listening.map_or_else(Vec::new, |at| {
+            ["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{}", at.port())).into()
+        });
+        let is_direct = loopback.iter().any(|name| names.contains(name));
+        Self { names, loopback, is_direct }
     }
 
     /// Whether a Host header names this server.
     pub(crate) fn are_ours(&self, host: &str) -> bool {
-        self.0.iter().any(|name| name.eq_ignore_ascii_case(host))
+        is_among(&self.names, host) || is_among(&self.loopback, host)
     }
+
+    /// Whether a Host header names this server, but as another host than its links do: a cookie
+    /// that is set here would not be there when the provider sends the browser back.
+    pub(crate) fn are_another_spelling(&self, host: &str) -> bool {
+        self.is_direct && !is_among(&self.names, host) && is_among(&self.loopback, host)
+    }
+}
+
+fn is_among(names: &[String], host: &str) -> bool {
+    names.iter().any(|name| name.eq_ignore_ascii_case(host))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_loopback_name_is_another_spelling_only_where_nothing_stands_before() {
+        let at = "127.0.0.1:8080".parse().ok();
+        let direct = Hosts::new(&"http://127.0.0.1:8080".parse().unwrap(), &[], at);
+        assert!(direct.are_another_spelling("localhost:8080"));
+        assert!(!direct.are_another_spelling("127.0.0.1:8080"));
+        let proxied = Hosts::new(&"https://skill.example.com".parse().unwrap(), &[], at);
+        assert!(!proxied.are_another_spelling("127.0.0.1:8080"));
+    }
 
     #[test]
     fn only_our_names_with_their_ports_are_ours() {

@@ -111,10 +111,10 @@ pub(crate) fn failure(status: StatusCode, message: &str) -> Reply {
 async fn open(cx: Context) -> Result<Reply, Failure> {
     let link = SecretString::from(cx.value(0));
     let visit = cx.app.engine.connector().open(&link).await?;
-    Ok(visited(&visit, cx.value(0), StatusCode::OK, None))
+    Ok(visited(&cx, &visit, StatusCode::OK, None))
 }
 
-fn visited(visit: &Visit, token: &str, status: StatusCode, problem: Option<String>) -> Reply {
+fn visited(cx: &Context, visit: &Visit, status: StatusCode, problem: Option<String>) -> Reply {
     let title = format!("Connect {}", visit.integration);
     let mut paragraphs = problem.into_iter().collect::<Vec<_>>();
     paragraphs.push(format!("{} will be connected to {}.", visit.integration, visit.owner));
@@ -127,7 +127,8 @@ fn visited(visit: &Visit, token: &str, status: StatusCode, problem: Option<Strin
     } else {
         "Connect".to_owned()
     };
-    let action = format!("/connect/{token}");
+    // The public URL may have a path, which a proxy takes away.
+    let action = format!("{}{}", cx.app.engine.pages().connect.path(), cx.value(0));
     let form = Form { action: &action, button: &button, fields: &visit.fields };
     show(status, &title, paragraphs, Some(form))
 }
@@ -152,7 +153,7 @@ async fn go(cx: Context) -> Result<Reply, Failure> {
         }
         Err(error) if error.kind() == ErrorKind::InvalidInput => {
             let problem = Some(format!("That did not work: {error}."));
-            Ok(visited(&visit, cx.value(0), StatusCode::BAD_REQUEST, problem))
+            Ok(visited(&cx, &visit, StatusCode::BAD_REQUEST, problem))
         }
         Err(error) => Err(error.into()),
     }

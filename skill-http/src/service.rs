@@ -154,11 +154,14 @@ impl Service {
             return Err(Failure::request(StatusCode::BAD_REQUEST, message));
         };
         // Whoever watches the process may do so under any name.
-        if hosts.are_ours(host) || matches!(inbound.path.as_str(), "/healthz" | "/readyz") {
-            return Ok(None);
-        }
-        if pages::is_page(&inbound.path) && inbound.method == Method::GET {
+        let is_ours = hosts.are_ours(host);
+        let is_open = matches!(inbound.path.as_str(), "/healthz" | "/readyz");
+        let is_view = pages::is_page(&inbound.path) && inbound.method == Method::GET;
+        if is_view && (!is_ours || hosts.are_another_spelling(host)) {
             return Ok(Some(pages::to_public(&self.app.public_url, &inbound.path, &inbound.query)));
+        }
+        if is_ours || is_open {
+            return Ok(None);
         }
         let message = "this server is not known under this host name: use its public URL";
         Err(Failure::request(StatusCode::MISDIRECTED_REQUEST, message))
