@@ -206,7 +206,7 @@ impl Engine {
             .store
             .ensure_owner(&Owner::new(owner.clone(), self.0.parts.clock.now()))
             .await?;
-        self.0.parts.store.set_plan(owner, Some(plan)).await.map(drop)
+        self.keys().set_plan(owner, plan).await.map(drop)
     }
 
     /// Answers when the store can read and write.
