@@ -352,7 +352,8 @@ impl Executor {
     /// Tries a credential out with the integration's verification call; returns whose it is.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`] when the service refuses it.
+    /// [`ErrorKind::InvalidInput`] when the service refuses it, [`ErrorKind::UpstreamInvalid`] when
+    /// it answers neither yes nor no.
     pub(crate) async fn verify(
         &self,
         integration: &Arc<dyn crate::integration::Integration>,
@@ -380,6 +381,10 @@ impl Executor {
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             let message = "the service refuses these credentials: check them";
             return Err(Error::invalid(message).with("status", status));
+        }
+        if !status.is_success() {
+            let message = "the service neither accepts nor refuses these credentials: try again";
+            return Err(Error::new(ErrorKind::UpstreamInvalid, message).with("status", status));
         }
         let account = data.json().ok().and_then(|data| match data.pointer(&verification.account) {
             Some(Value::String(text)) => Some(text.clone()),
