@@ -3,4 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod architecture;
+mod call;
+mod fixture;
+mod provider;
+mod script;
 mod store;
+mod watched;
