@@ -6,6 +6,7 @@ mod architecture;
 mod call;
 mod fixture;
 mod provider;
+mod renew;
 mod script;
 mod store;
 mod watched;
