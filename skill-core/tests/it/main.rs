@@ -7,6 +7,7 @@ mod call;
 mod fixture;
 mod provider;
 mod renew;
+mod retry;
 mod script;
 mod store;
 mod watched;
