@@ -5,6 +5,7 @@
 mod architecture;
 mod call;
 mod fixture;
+mod idempotency;
 mod provider;
 mod renew;
 mod retry;
