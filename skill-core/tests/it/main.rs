@@ -6,6 +6,7 @@ mod architecture;
 mod call;
 mod fixture;
 mod idempotency;
+mod limits;
 mod provider;
 mod renew;
 mod retry;
