@@ -6,6 +6,7 @@ mod architecture;
 mod call;
 mod fixture;
 mod idempotency;
+mod keys;
 mod limits;
 mod provider;
 mod renew;
