@@ -4,6 +4,7 @@
 
 mod architecture;
 mod call;
+mod connect;
 mod fixture;
 mod idempotency;
 mod keys;
