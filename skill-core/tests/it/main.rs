@@ -13,5 +13,6 @@ mod provider;
 mod renew;
 mod retry;
 mod script;
+mod secrets;
 mod store;
 mod watched;
