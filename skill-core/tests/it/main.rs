@@ -15,4 +15,5 @@ mod retry;
 mod script;
 mod secrets;
 mod store;
+mod transport;
 mod watched;
