@@ -215,6 +215,13 @@ impl Keys {
         Ok(plan)
     }
 
+    /// Puts an owner on a plan, at once; false when there is no such owner.
+    pub(crate) async fn set_plan(&self, owner: &OwnerId, plan: &str) -> Result<bool> {
+        let is_there = self.store.set_plan(owner, Some(plan)).await?;
+        self.owners.forget(owner);
+        Ok(is_there)
+    }
+
     /// The most connections that the owner may have.
     ///
     /// # Errors
