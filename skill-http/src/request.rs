@@ -191,7 +191,11 @@ impl Members {
             Value::Array(items) if items.iter().all(Value::is_string) => {
                 Ok(items.into_iter().filter_map(|item| item.as_str().map(str::to_owned)).collect())
             }
-            other => Err(other),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => Err(value),
         })
     }
 
