@@ -56,6 +56,8 @@ impl<K: Eq + Hash, V: Clone> Fresh<K, V> {
     pub(crate) fn put(&self, key: K, value: V, ticket: Ticket, now: Duration) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         if self.generation.load(Ordering::Acquire) != ticket.0 {
+            // Neither what stands nor what comes is known to be the newest.
+            entries.remove(&key);
             return;
         }
         if entries.len() >= MOST {

@@ -61,7 +61,10 @@ struct Inner {
     executor: Arc<Executor>,
     connector: Connector,
     plans: Plans,
+    /// Runs and renewals that go on by themselves.
     tasks: TaskTracker,
+    /// What lives as long as the engine: the history and the sweep.
+    workers: TaskTracker,
     stop: CancellationToken,
 }
 
@@ -203,7 +206,7 @@ impl Engine {
             .store
             .ensure_owner(&Owner::new(owner.clone(), self.0.parts.clock.now()))
             .await?;
-        self.0.parts.store.set_plan(owner, Some(plan)).await.map(drop)
+        self.keys().set_plan(owner, plan).await.map(drop)
     }
 
     /// Answers when the store can read and write.
@@ -214,11 +217,16 @@ impl Engine {
         self.0.parts.store.ping().await
     }
 
-    /// Stops: waits for what is under way in the background, and writes the history.
+    /// Stops: takes no more calls, waits for what is under way in the background, and writes the
+    /// history. Calls that somebody else waits for should have ended before.
     pub async fn stop(&self) {
-        self.0.stop.cancel();
+        self.0.parts.history.close();
         self.0.tasks.close();
         self.0.tasks.wait().await;
+        // What those had to say was the last: the history writes it and ends.
+        self.0.stop.cancel();
+        self.0.workers.close();
+        self.0.workers.wait().await;
     }
 }
 
@@ -346,15 +354,16 @@ impl Builder {
         };
         let pages = Pages::under(&public)?;
         let wrong = self.wrong_keys_per_minute;
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        tasks.spawn(sweep(store.clone(), clock.clone(), self.history, stop.clone()));
+        let (tasks, workers) = (TaskTracker::new(), TaskTracker::new());
+        let stop = CancellationToken::new();
+        workers.spawn(sweep(store.clone(), clock.clone(), self.history, stop.clone()));
         let parts = Parts {
             credentials: self.credentials.unwrap_or_else(|| vault.clone()),
             connections: Arc::new(Connections::new(store.clone(), clock.clone())),
             apps: Arc::new(Apps::new(store.clone(), vault.clone(), clock.clone())),
             keys: Arc::new(Keys::new(store.clone(), clock.clone(), self.plans.clone(), wrong)?),
             links: Arc::new(Links::new(store.clone(), clock.clone(), pages)),
-            history: History::start(store.clone(), &tasks, stop.clone()),
+            history: History::start(store.clone(), &workers, stop.clone()),
             transport: self.transport,
             observer: self.observer,
             store,
@@ -363,7 +372,8 @@ impl Builder {
         };
         let executor = Arc::new(parts.executor(catalog, self.settings, &tasks));
         let connector = parts.connector(executor.clone(), self.return_urls);
-        Ok(Engine(Arc::new(Inner { parts, executor, connector, plans: self.plans, tasks, stop })))
+        let plans = self.plans;
+        Ok(Engine(Arc::new(Inner { parts, executor, connector, plans, tasks, workers, stop })))
     }
 }
 

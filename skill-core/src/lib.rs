@@ -2,30 +2,30 @@
 //!
 //! The order of the `mod` lines is the dependency order: a module uses only modules above it.
 
-pub mod access;
-pub mod apps;
 mod cache;
-pub mod call;
-pub mod catalog;
-pub mod clock;
-pub mod connect;
-pub mod connections;
-pub mod credential;
-pub mod declaration;
-pub mod endpoint;
-pub mod engine;
 pub mod error;
-pub mod executor;
+pub mod clock;
 pub mod id;
-pub mod integration;
-pub mod json;
-pub mod link;
 pub mod name;
-pub mod record;
+pub mod json;
+pub mod declaration;
 pub mod schema;
-pub mod skill;
+pub mod record;
+pub mod call;
 pub mod store;
 pub mod transport;
+pub mod credential;
+pub mod endpoint;
+pub mod integration;
+pub mod skill;
+pub mod catalog;
+pub mod access;
+pub mod link;
+pub mod connections;
+pub mod apps;
+pub mod executor;
+pub mod connect;
+pub mod engine;
 
 pub use crate::{
     engine::Engine,

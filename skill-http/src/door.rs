@@ -12,12 +12,12 @@ use url::Url;
 
 use crate::{
     app::App,
+    app::route::Table,
     dialect, health,
     host::Hosts,
-    metrics::Metrics,
+    metrics::{Metrics, UPKEEP},
     openapi, operator, pages,
     request::{BodyLimits, Inbound, Source},
-    route::Table,
     server::{self, Limits},
     service::{Door, Service},
 };
@@ -126,7 +126,9 @@ impl Server {
         let hosts = Hosts::new(&settings.public_url, &settings.hosts, at);
         let stopping = self.app.stopping.clone();
         let note = async {
-            shutdown.cancelled().await;
+            while shutdown.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
+                self.app.metrics.upkeep();
+            }
             stopping.cancel();
         };
         let service = Arc::new(self.service(Door::Public(hosts)));

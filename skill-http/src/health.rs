@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::{
     app::Context,
+    app::route::{Access, Operation, Route},
     reply::{Failure, Reply},
-    route::{Access, Operation, Route},
 };
 
 /// The routes of whoever watches the server.

@@ -2,23 +2,22 @@
 //!
 //! The order of the `mod` lines is the dependency order: a module uses only modules above it.
 
-mod app;
-mod compress;
-mod credentials;
-mod dialect;
-mod door;
 mod guard;
-mod health;
+mod server;
 mod host;
-mod metrics;
-mod openapi;
-mod operator;
-mod pages;
+mod credentials;
 mod reply;
 mod request;
-mod route;
-mod server;
+mod metrics;
+mod app;
+mod compress;
+mod dialect;
+mod openapi;
+mod health;
+mod operator;
+mod pages;
 mod service;
+mod door;
 
 pub use crate::{
     door::{Server, Settings},

@@ -1,16 +1,29 @@
 //! Figures for Prometheus, kept per server: two servers in one process do not share them.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::Hash,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
-use ::metrics::{Key, Label, Level, Metadata, Recorder};
+use ::metrics::{Counter, Histogram, Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::{
     Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
 };
-use skill_core::executor::{Event, Observer};
+use skill_core::{
+    executor::{Event, Observer},
+    name::Slug,
+    record::execution::Execution,
+};
 
 /// Bounds of the buckets of durations, in seconds.
 const BUCKETS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+/// How often measured durations are folded into their buckets; until then each takes memory.
+pub(crate) const UPKEEP: Duration = Duration::from_secs(5);
 
 const HERE: Metadata<'static> = Metadata::new("skill", Level::INFO, None);
 
@@ -24,6 +37,28 @@ const HERE: Metadata<'static> = Metadata::new("skill", Level::INFO, None);
 pub struct Metrics {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
+    counters: Known<(&'static str, Slug, &'static str), Counter>,
+    requests: Known<(&'static str, &'static str), Counter>,
+    times: Known<&'static str, Histogram>,
+    calls: Known<(&'static str, Slug), Histogram>,
+}
+
+/// Figures that were registered before: looking one up costs less than registering it again.
+struct Known<K, V>(RwLock<HashMap<K, V>>);
+
+impl<K: Eq + Hash, V: Clone> Known<K, V> {
+    fn new() -> Self {
+        Self(RwLock::default())
+    }
+
+    fn get(&self, key: K, register: impl FnOnce(&K) -> V) -> V {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        known.unwrap_or_else(|| {
+            let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            let value = register(&key);
+            all.entry(key).or_insert(value).clone()
+        })
+    }
 }
 
 impl fmt::Debug for Metrics {
@@ -40,64 +75,96 @@ impl Metrics {
         let builder = builder.set_buckets_for_metric(matcher, BUCKETS);
         let recorder = builder.unwrap_or_else(|_| PrometheusBuilder::new()).build_recorder();
         let handle = recorder.handle();
-        Arc::new(Self { recorder, handle })
+        Arc::new(Self {
+            recorder,
+            handle,
+            counters: Known::new(),
+            requests: Known::new(),
+            times: Known::new(),
+            calls: Known::new(),
+        })
+    }
+
+    /// Folds what was measured into its buckets.
+    pub(crate) fn upkeep(&self) {
+        self.handle.run_upkeep();
     }
 
     /// The figures in Prometheus' text format.
     pub(crate) fn render(&self) -> String {
-        self.handle.run_upkeep();
+        self.upkeep();
         self.handle.render()
     }
 
-    fn count(&self, name: &'static str, labels: Vec<Label>) {
-        self.recorder.register_counter(&Key::from_parts(name, labels), &HERE).increment(1);
+    fn counter(&self, name: &'static str, labels: Vec<Label>) -> Counter {
+        self.recorder.register_counter(&Key::from_parts(name, labels), &HERE)
     }
 
-    fn took(&self, name: &'static str, labels: Vec<Label>, time: Duration) {
-        self.recorder.register_histogram(&Key::from_parts(name, labels), &HERE).record(time);
+    fn histogram(&self, name: &'static str, label: Label) -> Histogram {
+        self.recorder.register_histogram(&Key::from_parts(name, vec![label]), &HERE)
     }
 
     /// Counts one answered request.
     pub(crate) fn request(&self, route: &'static str, status: u16, time: Duration) {
-        let labels = vec![Label::from_static_parts("route", route), class(status)];
-        self.count("skill_http_requests_total", labels);
-        let route = vec![Label::from_static_parts("route", route)];
-        self.took("skill_http_request_seconds", route, time);
+        let label = |name, value| Label::from_static_parts(name, value);
+        let counter = self.requests.get((route, class(status)), |(route, class)| {
+            let labels = vec![label("route", route), label("status", class)];
+            self.counter("skill_http_requests_total", labels)
+        });
+        counter.increment(1);
+        let register = |route: &&'static str| {
+            self.histogram("skill_http_request_seconds", label("route", route))
+        };
+        self.times.get(route, register).record(time);
+    }
+
+    /// Counts something of an integration, with one more label.
+    fn count(&self, name: &'static str, of: &Slug, (key, value): (&'static str, &'static str)) {
+        let counter = self.counters.get((name, of.clone(), value), |_| {
+            let labels = vec![integration(of), Label::from_static_parts(key, value)];
+            self.counter(name, labels)
+        });
+        counter.increment(1);
+    }
+
+    fn took(&self, name: &'static str, of: &Slug, time: Duration) {
+        let register = |_: &(_, _)| self.histogram(name, integration(of));
+        self.calls.get((name, of.clone()), register).record(time);
+    }
+
+    fn ended(&self, run: &Execution) {
+        let of = &run.action.namespace;
+        let outcome = run.error.map_or(run.state.as_str(), |kind| kind.as_str());
+        self.count("skill_calls_total", of, ("outcome", outcome));
+        self.took("skill_call_own_seconds", of, run.timing.ours());
+        self.took("skill_call_upstream_seconds", of, run.timing.upstream);
     }
 }
 
-fn class(status: u16) -> Label {
-    let class = match status {
+fn integration(of: &Slug) -> Label {
+    Label::new("integration", of.as_str().to_owned())
+}
+
+fn class(status: u16) -> &'static str {
+    match status {
         100..=199 => "1xx",
         200..=299 => "2xx",
         300..=399 => "3xx",
         400..=499 => "4xx",
         _ => "5xx",
-    };
-    Label::from_static_parts("status", class)
+    }
 }
 
 impl Observer for Metrics {
     fn hear(&self, event: &Event<'_>) {
         match event {
-            Event::Ended(run) => {
-                let of = || Label::new("integration", run.action.namespace.as_str().to_owned());
-                let outcome = run.error.map_or(run.state.as_str(), |kind| kind.as_str());
-                let labels = vec![of(), Label::from_static_parts("outcome", outcome)];
-                self.count("skill_calls_total", labels);
-                self.took("skill_call_own_seconds", vec![of()], run.timing.ours());
-                self.took("skill_call_upstream_seconds", vec![of()], run.timing.upstream);
-            }
+            Event::Ended(run) => self.ended(run),
             Event::Repeated { integration, reason } => {
-                let of = Label::new("integration", integration.as_str().to_owned());
-                let why = Label::from_static_parts("reason", reason);
-                self.count("skill_repeats_total", vec![of, why]);
+                self.count("skill_repeats_total", integration, ("reason", reason));
             }
             Event::Renewed { integration, error, .. } => {
-                let of = Label::new("integration", integration.as_str().to_owned());
                 let outcome = error.map_or("renewed", |kind| kind.as_str());
-                let labels = vec![of, Label::from_static_parts("outcome", outcome)];
-                self.count("skill_renewals_total", labels);
+                self.count("skill_renewals_total", integration, ("outcome", outcome));
             }
         }
     }

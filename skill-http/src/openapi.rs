@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 use skill_core::{catalog::Catalog, endpoint::EndpointInfo, integration::IntegrationInfo};
 
 use crate::{
+    app::route::{Access, CALL, Operation, Route, Table},
     app::{App, Context},
     reply::Reply,
-    route::{Access, CALL, Operation, Route, Table},
 };
 
 /// The route of the document itself.

@@ -14,9 +14,9 @@ use skill_core::{
 
 use crate::{
     app::Context,
+    app::route::{Access, Operation, Route},
     dialect::proxy::create_key,
     reply::{Failure, Reply},
-    route::{Access, Operation, Route},
 };
 
 /// The operator's routes.

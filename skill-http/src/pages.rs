@@ -19,8 +19,8 @@ use url::{Url, form_urlencoded};
 
 use crate::{
     app::Context,
+    app::route::{Access, Operation, Route},
     reply::{Failure, Reply},
-    route::{Access, Operation, Route},
 };
 
 const STYLE: &str = include_str!("../templates/page.css");

@@ -186,16 +186,14 @@ impl Members {
 
     /// A list of strings, or one string.
     pub(crate) fn texts(&mut self, name: &'static str) -> Option<Vec<String>> {
-        self.take(name, "a list of strings", |value| match value {
-            Value::String(text) => Ok(vec![text]),
-            Value::Array(items) if items.iter().all(Value::is_string) => {
-                Ok(items.into_iter().filter_map(|item| item.as_str().map(str::to_owned)).collect())
-            }
-            Value::Null
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::Array(_)
-            | Value::Object(_) => Err(value),
+        self.take(name, "a list of strings", |value| {
+            let text = |value: &Value| value.as_str().map(str::to_owned);
+            let texts = if let Value::Array(items) = &value {
+                items.iter().map(text).collect()
+            } else {
+                text(&value).map(|text| vec![text])
+            };
+            texts.ok_or(value)
         })
     }
 

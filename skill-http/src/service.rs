@@ -16,6 +16,7 @@ use skill_core::{
 };
 
 use crate::{
+    app::route::{Access, Found, Route},
     app::{App, Context},
     compress::compress,
     credentials,
@@ -24,7 +25,6 @@ use crate::{
     pages,
     reply::{Failure, Pieces, Reply},
     request::{BodyLimits, Inbound, Source},
-    route::{Access, Found, Route},
     server::{Handle, Peer},
 };
 
@@ -110,15 +110,20 @@ impl Service {
         let route = notes.route.as_ref().map_or("none", |route| route.path);
         let (status, time) = (reply.status.as_u16(), watch.elapsed());
         self.app.metrics.request(route, status, time);
-        let ms = time.as_secs_f64() * 1000.0;
-        let dialect = dialect::of(&path).name();
-        tracing::info!(request = %id, %method, route, dialect, status, ms, "answered");
+        let (ms, dialect) = (time.as_secs_f64() * 1000.0, dialect::of(&path).name());
+        // Calls are in the history and requests in the figures: the log has what needs a look.
+        if status >= 500 {
+            tracing::warn!(request = %id, %method, route, dialect, status, ms, "answered");
+        } else {
+            tracing::debug!(request = %id, %method, route, dialect, status, ms, "answered");
+        }
         self.finish(reply, &notes, &id, address)
     }
 
     /// The stages of a request, in order.
     async fn serve(&self, inbound: Inbound, notes: &mut Notes) -> Result<Reply, Failure> {
-        if matches!(inbound.method, Method::TRACE | Method::CONNECT) {
+        // `OPTIONS *` asks about the server as a whole, which has no path that could be unknown.
+        if matches!(inbound.method, Method::TRACE | Method::CONNECT) || inbound.path == "*" {
             return Err(Failure::method(String::new()));
         }
         if let Some(elsewhere) = self.check_host(&inbound)? {

@@ -1,5 +1,5 @@
-//! The walk that shows the engine at work.
+//! The walk that shows the engine at work, and the outside service that it needs.
 
+mod browser;
 mod service;
-
-pub(crate) use service::{Client, DemoService, Settings};
+pub(crate) mod walk;

@@ -1,6 +1,13 @@
 //! Keys: making, finding and revoking them.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 
@@ -105,6 +112,9 @@ pub struct Keys {
     plans: Plans,
     limiter: Limiter,
     addresses: AddressLimit,
+    /// The latest time of day that was seen, in microseconds: a key that was expired stays so when
+    /// somebody sets the clock back.
+    latest: AtomicI64,
     by_hash: Fresh<KeyHash, Arc<Key>>,
     owners: Fresh<OwnerId, Option<String>>,
 }
@@ -126,6 +136,7 @@ impl Keys {
             store,
             clock,
             plans,
+            latest: AtomicI64::new(i64::MIN),
             by_hash: Fresh::new(),
             owners: Fresh::new(),
         })
@@ -143,7 +154,7 @@ impl Keys {
     ) -> Result<Authentication> {
         if let Some(key) = PlainKey::parse(text)
             && let Some(key) = self.find(key.hash()).await?
-            && key.is_live(self.now())
+            && key.is_live(self.latest())
         {
             return Ok(Authentication::Good(Caller {
                 owner: key.owner.clone(),
@@ -202,6 +213,13 @@ impl Keys {
         let plan = self.store.owner(owner).await?.and_then(|owner| owner.plan);
         self.owners.put(owner.clone(), plan.clone(), ticket, now);
         Ok(plan)
+    }
+
+    /// Puts an owner on a plan, at once; false when there is no such owner.
+    pub(crate) async fn set_plan(&self, owner: &OwnerId, plan: &str) -> Result<bool> {
+        let is_there = self.store.set_plan(owner, Some(plan)).await?;
+        self.owners.forget(owner);
+        Ok(is_there)
     }
 
     /// The most connections that the owner may have.
@@ -279,6 +297,12 @@ impl Keys {
     async fn audit(&self, caller: &Caller, event: &str, id: KeyId) -> Result<()> {
         let entry = Entry::new(self.now(), caller.actor, caller.owner.clone());
         self.store.append_audit(&entry.event(event).target(id)).await
+    }
+
+    fn latest(&self) -> Timestamp {
+        let now = self.now();
+        let seen = self.latest.fetch_max(now.as_microsecond(), Ordering::Relaxed);
+        Timestamp::from_microsecond(seen.max(now.as_microsecond())).unwrap_or(now)
     }
 
     fn now(&self) -> Timestamp {

@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -34,6 +37,7 @@ pub struct History {
     room: Arc<Semaphore>,
     something: Notify,
     written: Notify,
+    has_ended: AtomicBool,
 }
 
 impl fmt::Debug for History {
@@ -55,9 +59,15 @@ impl History {
             room: Arc::new(Semaphore::new(MOST)),
             something: Notify::new(),
             written: Notify::new(),
+            has_ended: AtomicBool::new(false),
         });
         tasks.spawn(write(history.clone(), stop));
         history
+    }
+
+    /// Takes no further runs; those that have room are still recorded.
+    pub(crate) fn close(&self) {
+        self.room.close();
     }
 
     /// Waits until there is room for one more run.
@@ -71,6 +81,9 @@ impl History {
     /// Records a run that ended. It is readable when this returns.
     pub(crate) fn push(&self, run: Execution, room: Room) {
         room.0.forget();
+        if self.has_ended.load(Ordering::Acquire) {
+            tracing::error!(execution = %run.id, "a run outlived its engine and is not recorded");
+        }
         self.lock().insert(run.id, run);
         self.something.notify_one();
     }
@@ -106,7 +119,7 @@ impl History {
     /// Waits until everything that waits at this moment is written, or the store refuses it.
     async fn flush(&self) {
         let written = self.written.notified();
-        if !self.lock().is_empty() {
+        if !self.has_ended.load(Ordering::Acquire) && !self.lock().is_empty() {
             self.something.notify_one();
             written.await;
         }
@@ -162,5 +175,6 @@ async fn write(history: Arc<History>, stop: CancellationToken) {
     if let Err(error) = history.write_waiting().await {
         tracing::error!(error = %error.log_line(), "runs were not recorded");
     }
+    history.has_ended.store(true, Ordering::Release);
     history.written.notify_waiters();
 }

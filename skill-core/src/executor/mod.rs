@@ -116,8 +116,9 @@ impl Executor {
         let scope = Scope::Action(call.action.clone());
         authorize(caller, &Intent { scope, class: None }).allowed()?;
         let action = self.find(&call.action)?;
-        let mut run = Recording::begin(self, caller, &action).await?;
-        let outcome = self.perform(caller, call, &action, &mut run).await;
+        let deadline = self.deadline(call, &action);
+        let mut run = Recording::begin(self, caller, &action, deadline).await?;
+        let outcome = self.perform(caller, (call, deadline), &action, &mut run).await;
         run.end(&outcome);
         outcome
     }
@@ -126,25 +127,26 @@ impl Executor {
     async fn perform(
         &self,
         caller: &Caller,
-        call: &CallRequest,
+        (call, deadline): (&CallRequest, Deadline),
         action: &Action,
         run: &mut Recording<'_>,
     ) -> Result<Reply> {
-        let deadline = self.deadline(call, action);
         let info = action.endpoint.info();
         info.schema.check(&Value::Object(call.params.clone()))?;
         let connection = self.connection(caller, call, action).await?;
+        if let Some(connection) = &connection {
+            (run.execution.connection, run.execution.app) = (Some(connection.id), connection.app);
+            self.check(connection).await?;
+        }
         let fields = connection.as_ref().map_or(&NO_FIELDS, |connection| &connection.fields);
         let request = self.draft(action, call, fields, run.execution.id)?;
         let grant = self.grant(action, connection.as_ref(), deadline).await?;
-        run.execution.connection = connection.as_ref().map(|connection| connection.id);
-        run.execution.app = connection.as_ref().and_then(|connection| connection.app);
         let is_durable = call.idempotency_key.is_some() || info.is_at_most_once;
         if is_durable {
-            // From here the store has the run. Should nobody wait for it any more, it stays there
-            // as running: its key is not free for a second effect.
             let earlier = self.record_first(call, &run.execution).await?;
-            run.is_recorded = true;
+            // From here the store has the run. Should nobody wait for one with a key any more, it
+            // stays there as running: its key is not free for a second effect.
+            run.is_recorded = call.idempotency_key.is_some();
             if let Some(replay) = earlier {
                 return replay;
             }
@@ -155,7 +157,14 @@ impl Executor {
         let answered = self.send(prepared, grant, &mut run.execution).await;
         run.settle(&answered);
         if is_durable {
-            self.record_last(call, run, &answered).await?;
+            match self.record_last(call, run, &answered).await {
+                Ok(()) => run.is_recorded = true,
+                // What was answered stays true: an error would ask for a second effect.
+                Err(error) => tracing::error!(
+                    execution = %run.execution.id, error = %error.log_line(),
+                    "the end of a run is not recorded yet"
+                ),
+            }
         }
         let (status, headers, data) = answered?;
         let (execution, timing) = (run.execution.id, run.execution.timing);
@@ -187,19 +196,22 @@ impl Executor {
         if !action.integration.auth().needs_connection() && named.is_none() {
             return Ok(None);
         }
-        match self.connections.choose(caller, slug, named).await? {
-            Some(connection) if connection.status == Status::Connected => Ok(Some(connection)),
-            Some(connection) if connection.status == Status::Expired => {
-                Err(self.dead(&connection).await)
-            }
-            Some(unfinished) => {
-                let at = unfinished.at();
-                Err(self.with_link(not_connected(slug), at, slug.clone()).await)
-            }
-            None => {
-                let (owner, user) = (caller.owner.clone(), caller.user.clone());
-                let at = ConnectionRef { owner, user, id: ConnectionId::fresh(self.clock.now())? };
-                Err(self.with_link(not_connected(slug), at, slug.clone()).await)
+        if let Some(chosen) = self.connections.choose(caller, slug, named).await? {
+            return Ok(Some(chosen));
+        }
+        let (owner, user) = (caller.owner.clone(), caller.user.clone());
+        let at = ConnectionRef { owner, user, id: ConnectionId::fresh(self.clock.now())? };
+        Err(self.with_link(not_connected(slug), at, slug.clone()).await)
+    }
+
+    /// Refuses a connection that a person has to finish or to mend first.
+    async fn check(&self, connection: &Connection) -> Result<()> {
+        match connection.status {
+            Status::Connected => Ok(()),
+            Status::Expired => Err(self.dead(connection).await),
+            Status::Pending | Status::Error => {
+                let (at, slug) = (connection.at(), connection.integration.clone());
+                Err(self.with_link(not_connected(&slug), at, slug).await)
             }
         }
     }
@@ -435,9 +447,18 @@ struct Recording<'a> {
 }
 
 impl<'a> Recording<'a> {
-    async fn begin(executor: &'a Executor, caller: &Caller, action: &Action) -> Result<Self> {
+    async fn begin(
+        executor: &'a Executor,
+        caller: &Caller,
+        action: &Action,
+        deadline: Deadline,
+    ) -> Result<Self> {
         let watch = Stopwatch::start();
-        let room = Some(executor.history.room().await?);
+        let room = deadline.run(executor.history.room()).await.ok_or_else(|| {
+            let message = "the history cannot be written at present: try again later";
+            Error::new(ErrorKind::Unavailable, message)
+        })?;
+        let room = Some(room?);
         let execution = execution(caller, action, executor.clock.now())?;
         Ok(Self { executor, execution, watch, room, is_recorded: false })
     }

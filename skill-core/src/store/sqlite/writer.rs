@@ -40,7 +40,8 @@ impl Writer {
         let writing = Writing { connection, commits: commits.clone(), is_stopped: false };
         let thread = thread::Builder::new().name("store-writer".into()).spawn(move || {
             writing.serve(waiting);
-            drop(lock);
+            // Closing would do, but for a child process that is being started: it holds a copy.
+            lock.unlock().unwrap_or_else(|cause| tracing::warn!(%cause, "the store stays locked"));
         });
         let thread = thread.map_err(|cause| no_thread(&cause))?;
         Ok(Self { commands: Some(commands), thread: Some(thread), commits })

@@ -9,8 +9,8 @@ use skill_core::{
 use super::connections::may_see;
 use crate::{
     app::Context,
+    app::route::{Access, Operation, Route},
     reply::{Failure, Reply},
-    route::{Access, Operation, Route},
 };
 
 const ERRORS: &[u16] = &[400, 401, 403, 404, 409, 413, 415, 429, 502, 503];

@@ -12,8 +12,8 @@ use skill_core::{
 
 use crate::{
     app::Context,
+    app::route::{Access, CALL, Operation, Route},
     reply::{Failure, Pieces, Reply},
-    route::{Access, CALL, Operation, Route},
 };
 
 /// Names the connection of a call, by id or label.

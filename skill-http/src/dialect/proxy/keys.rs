@@ -17,8 +17,8 @@ use skill_core::{
 
 use crate::{
     app::Context,
+    app::route::{Access, Operation, Route},
     reply::{Failure, Reply},
-    route::{Access, Operation, Route},
 };
 
 const ERRORS: &[u16] = &[400, 401, 403, 404, 413, 415, 429, 503];

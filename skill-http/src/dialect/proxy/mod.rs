@@ -10,7 +10,7 @@ use skill_core::ErrorKind;
 
 pub(crate) use self::keys::create_key;
 use super::{Dialect, Facts, Shown, flat};
-use crate::route::Route;
+use crate::app::route::Route;
 
 /// The dialect of `/v1/{integration}/{endpoint}` and everything around it.
 #[derive(Debug)]

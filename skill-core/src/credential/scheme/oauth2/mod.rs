@@ -226,7 +226,7 @@ impl AuthScheme for OAuth2 {
                 Some(request) => Step::Send(request),
                 None => Step::Reconnect("the provider gave nothing to renew the access with"),
             }),
-            (Some(_), Purpose::Revoke(_)) => Ok(Step::Done(Credential::default())),
+            (Some(answer), Purpose::Revoke(_)) => token::revoked(answer),
             (Some(answer), Purpose::Renew(old)) => token::read(answer, exchange.at.now, Some(old)),
             (Some(answer), Purpose::Code { .. } | Purpose::Authorize { .. }) => {
                 token::read(answer, exchange.at.now, None)

@@ -71,6 +71,14 @@ fn refusal(code: &str, status: StatusCode) -> Result<Step> {
     }
 }
 
+/// Says whether the token is revoked: RFC 7009 section 2.2 has 200 for one that was unknown, too.
+pub(super) fn revoked(answer: &Answer) -> Result<Step> {
+    if answer.status.is_success() {
+        return Ok(Step::Done(Credential::default()));
+    }
+    Err(unusable("a refusal to revoke", answer.status))
+}
+
 /// The token endpoint's trouble, which is not the connection's: the grant stays.
 fn unusable(what: &'static str, status: StatusCode) -> Error {
     let message = "the service's token endpoint gave no usable answer";

@@ -1,4 +1,6 @@
-//! What a handler may use.
+//! What a handler may use, and the routes that lead to it.
+
+pub(crate) mod route;
 
 use std::sync::Arc;
 
@@ -13,11 +15,11 @@ use skill_core::{
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use self::route::Table;
 use crate::{
     metrics::Metrics,
     reply::Failure,
     request::{Members, Query, check_content_type, object},
-    route::Table,
 };
 
 /// Everything that requests share.

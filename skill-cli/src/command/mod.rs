@@ -1,0 +1,26 @@
+//! The commands, one file each.
+
+pub(crate) mod app;
+pub(crate) mod call;
+pub(crate) mod config;
+pub(crate) mod connect;
+pub(crate) mod connection;
+mod connection_import;
+pub(crate) mod connections;
+pub(crate) mod demo;
+pub(crate) mod key;
+pub(crate) mod serve;
+
+/// Whose data a command works on.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Owner {
+    /// The owner (tenant) to act for
+    #[arg(long, value_name = "OWNER", default_value = "default")]
+    pub(crate) owner: String,
+}
+
+/// A list in one argument: `github,gmail`.
+fn list(text: Option<&str>) -> Option<Vec<String>> {
+    let items = |text: &str| text.split(',').map(|item| item.trim().to_owned()).collect();
+    text.map(items)
+}

@@ -1,0 +1,8 @@
+//! The program as people run it: the real binary, data directories of its own, real sockets.
+
+#![allow(clippy::unwrap_used)]
+
+mod commands;
+mod config;
+mod fixture;
+mod serve;

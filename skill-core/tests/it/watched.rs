@@ -1,0 +1,170 @@
+//! A store around a store: it counts, fails and waits where a test says.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use skill_core::{
+    Error, ErrorKind, Result,
+    id::{AppId, ConnectionId, ExecutionId, KeyId},
+    name::{OwnerId, Slug},
+    record::{
+        Sealed,
+        app::{App, Holder},
+        audit::Entry,
+        connection::{Connection, ConnectionRef, Revision},
+        execution::{Begun, Execution, Idempotency},
+        flow::{Departure, Flow, TokenHash},
+        key::{Key, KeyHash},
+        owner::Owner,
+        usage::{Reserve, Share},
+    },
+    store::{
+        AppStore, AuditStore, ConnectionStore, ExecutionFilter, ExecutionStore, FlowStore,
+        GrantStore, KeyStore, MemoryStore, MetaStore, OwnerStore, Store, UsageStore,
+    },
+};
+
+type Hook = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// Passes everything on to `inner`.
+pub(crate) struct Watched {
+    inner: Arc<dyn Store>,
+    counts: Mutex<HashMap<&'static str, usize>>,
+    failing: Mutex<HashSet<&'static str>>,
+    after: Mutex<HashMap<&'static str, Hook>>,
+}
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watched")
+    }
+}
+
+impl Watched {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            inner: Arc::new(MemoryStore::new()),
+            counts: Mutex::default(),
+            failing: Mutex::default(),
+            after: Mutex::default(),
+        })
+    }
+
+    /// How often a method was called.
+    pub(crate) fn count(&self, method: &str) -> usize {
+        self.counts.lock().unwrap().get(method).copied().unwrap_or(0)
+    }
+
+    /// Lets a method fail from here on.
+    pub(crate) fn fail(&self, method: &'static str) {
+        self.failing.lock().unwrap().insert(method);
+    }
+
+    /// Lets it succeed again.
+    pub(crate) fn heal(&self, method: &'static str) {
+        self.failing.lock().unwrap().remove(method);
+    }
+
+    /// Does `hook` once, after the next call of a method has done its work and before it returns.
+    pub(crate) fn once_after(
+        &self,
+        method: &'static str,
+        hook: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    ) {
+        self.after.lock().unwrap().insert(method, Arc::new(hook));
+    }
+
+    async fn pass<T>(&self, method: &'static str, work: BoxFuture<'_, Result<T>>) -> Result<T> {
+        *self.counts.lock().unwrap().entry(method).or_default() += 1;
+        if self.failing.lock().unwrap().contains(method) {
+            return Err(Error::new(ErrorKind::Unavailable, "the storage does not answer"));
+        }
+        let done = work.await;
+        let hook = self.after.lock().unwrap().remove(method);
+        if let Some(hook) = hook {
+            hook().await;
+        }
+        done
+    }
+}
+
+/// Implements a part of the store: every method goes through [`Watched::pass`].
+macro_rules! watch {
+    ($($part:ident { $(fn $method:ident($($name:ident: $kind:ty),*) -> $out:ty;)* })*) => {$(
+        #[async_trait]
+        impl $part for Watched {
+            $(async fn $method(&self, $($name: $kind),*) -> Result<$out> {
+                self.pass(stringify!($method), self.inner.$method($($name),*)).await
+            })*
+        }
+    )*};
+}
+
+watch! {
+    OwnerStore {
+        fn ensure_owner(owner: &Owner) -> Owner;
+        fn owner(id: &OwnerId) -> Option<Owner>;
+        fn set_plan(id: &OwnerId, plan: Option<&str>) -> bool;
+    }
+    KeyStore {
+        fn insert_key(key: &Key, most: Option<u32>) -> bool;
+        fn key_by_hash(hash: &KeyHash) -> Option<Key>;
+        fn keys(owner: &OwnerId) -> Vec<Key>;
+        fn revoke_key(owner: &OwnerId, id: KeyId, at: Timestamp) -> bool;
+    }
+    ConnectionStore {
+        fn insert_connection(connection: &Connection, most: Option<u32>) -> bool;
+        fn connection(owner: &OwnerId, id: ConnectionId) -> Option<Connection>;
+        fn connections(owner: &OwnerId, integration: Option<&Slug>) -> Vec<Connection>;
+        fn update_connection(connection: &Connection) -> bool;
+        fn delete_connection(owner: &OwnerId, id: ConnectionId) -> bool;
+    }
+    GrantStore {
+        fn grant(at: &ConnectionRef) -> Option<(Sealed, Revision)>;
+        fn replace_grant(at: &ConnectionRef, new: &Sealed, seen: Option<Revision>)
+            -> Option<Revision>;
+        fn forget_grant(at: &ConnectionRef) -> ();
+        fn lease_renewal(at: &ConnectionRef, token: &str, now: Timestamp, hold: Duration) -> bool;
+        fn release_renewal(at: &ConnectionRef, token: &str) -> ();
+        fn grants_after(after: Option<ConnectionId>, most: u32)
+            -> Vec<(ConnectionRef, Sealed, Revision)>;
+    }
+    AppStore {
+        fn put_app(app: &App) -> ();
+        fn app(owner: &OwnerId, id: AppId) -> Option<App>;
+        fn apps(holder: &Holder, integration: &Slug) -> Vec<App>;
+    }
+    FlowStore {
+        fn insert_flow(flow: &Flow, now: Timestamp) -> ();
+        fn flow_by_link(link: &TokenHash, now: Timestamp) -> Option<Flow>;
+        fn depart(link: &TokenHash, departure: Option<&Departure>, now: Timestamp) -> bool;
+        fn arrive(state: &TokenHash, browser: &TokenHash, now: Timestamp)
+            -> Option<(Flow, Departure)>;
+    }
+    ExecutionStore {
+        fn begin(run: &Execution, idempotency: Option<&Idempotency>) -> Begun;
+        fn record(runs: &[(Execution, Option<Sealed>)]) -> ();
+        fn execution(owner: &OwnerId, id: ExecutionId) -> Option<Execution>;
+        fn executions(owner: &OwnerId, filter: &ExecutionFilter) -> (Vec<Execution>, u64);
+        fn prune(before: Timestamp, now: Timestamp, most: u32) -> u64;
+    }
+    UsageStore {
+        fn reserve(owner: &OwnerId, reserve: &Reserve) -> Share;
+    }
+    AuditStore {
+        fn append_audit(entry: &Entry) -> ();
+        fn audit(owner: &OwnerId, most: u32) -> Vec<Entry>;
+    }
+    MetaStore {
+        fn meta(name: &str) -> Option<Vec<u8>>;
+        fn meta_or_insert(name: &str, value: &[u8]) -> Vec<u8>;
+        fn ping() -> ();
+    }
+}
