@@ -128,7 +128,9 @@ fn responses(operation: &Operation) -> Map<String, Value> {
     for (status, what, schema) in &operation.answers {
         let mut answer = json!({"description": what});
         if !schema.is_null() {
-            answer["content"] = json!({"application/json": {"schema": schema}});
+            let is_text = schema["type"] == "string";
+            let kind = if is_text { "text/plain" } else { "application/json" };
+            answer["content"] = json!({ kind: {"schema": schema} });
         }
         responses.insert(status.to_string(), answer);
     }

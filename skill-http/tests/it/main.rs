@@ -1,0 +1,22 @@
+//! What the server promises, seen from outside: a real listener, real sockets, a scripted service
+//! behind it. One binary, one module per topic.
+
+#![allow(clippy::unwrap_used)]
+
+mod bodies;
+mod connect;
+mod connections;
+mod envelope;
+mod errors;
+mod execute;
+mod health;
+mod host;
+mod idempotency;
+mod keys;
+mod limits;
+mod openapi;
+mod operator;
+mod pages;
+mod routes;
+mod secrets;
+mod world;
