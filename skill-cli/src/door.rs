@@ -72,7 +72,7 @@ impl Door {
             }
             Way::Local(parts) => {
                 let answer = tokio::time::timeout(limit, parts.server.operator(request)).await;
-                answer.with_context(|| format!("no answer came within {} s", limit.as_secs()))?
+                answer.map_err(|_| wire::late(limit))?
             }
         };
         Ok(Answer(answer))
@@ -195,7 +195,7 @@ impl Answer {
             failure = failure.detail(format!("{}: {}", member("field"), member("issue")));
         }
         match (text("action_url"), body.get("retry_after")) {
-            (Some(url), _) => failure.hint(format!("open {url}")),
+            (Some(url), _) => failure.hint(format!("open {url} while `skill serve` runs")),
             (None, Some(after)) => failure.hint(format!("try again in {after} s")),
             (None, None) => failure,
         }

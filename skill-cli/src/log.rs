@@ -32,9 +32,11 @@ pub(crate) enum Format {
 pub(crate) struct Level(Targets);
 
 impl Level {
-    /// Warnings and worse: for commands, whose output is not a log.
+    /// Warnings and worse: for commands, whose output is not a log. What an answer says is printed
+    /// anyway.
     pub(crate) fn quiet() -> Self {
-        Self(Targets::new().with_default(LevelFilter::WARN))
+        let warnings = Targets::new().with_default(LevelFilter::WARN);
+        Self(warnings.with_target("skill_http", LevelFilter::ERROR))
     }
 
     /// What is really logged: the libraries that would log secrets are held back.

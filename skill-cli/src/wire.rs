@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -10,6 +9,8 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::failure::Failure;
 
 /// The largest answer that is read: more than any setting lets the server send is a mistake.
 const ANSWER_BYTES: usize = 256 << 20;
@@ -34,6 +35,10 @@ where
         let body = body.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
         Ok(Response::from_parts(head, body))
     };
-    let answer = tokio::time::timeout(limit, work).await;
-    answer.with_context(|| format!("no answer came within {} s", limit.as_secs()))?
+    tokio::time::timeout(limit, work).await.map_err(|_| late(limit))?
+}
+
+/// What is said when a time is over.
+pub(crate) fn late(limit: Duration) -> Failure {
+    Failure::new(format!("no answer came within {limit:?}"))
 }

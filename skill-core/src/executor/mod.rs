@@ -6,15 +6,17 @@
 mod answer;
 mod history;
 mod observe;
+mod recording;
 mod renew;
 mod replay;
 mod retry;
 mod send;
+mod verify;
 
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use http::{HeaderValue, StatusCode};
+use http::HeaderValue;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
@@ -24,14 +26,14 @@ pub use self::{
     observe::{Event, Observer, Silent},
 };
 use self::{
-    history::Room,
+    recording::Recording,
     send::{Answered, Grant, Prepared},
 };
 use crate::{
     access::{Admitted, Caller, Intent, authorize},
     call::{CallRequest, Reply},
     catalog::{Action, Catalog},
-    clock::{Clock, Deadline, Stopwatch},
+    clock::{Clock, Deadline},
     connections::Connections,
     credential::{Credential, CredentialStore, Vault},
     endpoint::Draft,
@@ -43,7 +45,7 @@ use crate::{
         Sealed,
         audit::{Actor, Entry},
         connection::{Connection, ConnectionRef, Fields, Revision, Status},
-        execution::{Begun, Execution, Idempotency, State, Timing},
+        execution::{Begun, Execution, Idempotency},
         scope::Scope,
     },
     store::Store,
@@ -123,7 +125,8 @@ impl Executor {
         outcome
     }
 
-    /// The stages after the action is known, in order.
+    /// The stages after the action is known, in order. What is promised to be durable is recorded
+    /// before the first of them that can have an effect, and its end before it is answered.
     async fn perform(
         &self,
         caller: &Caller,
@@ -133,14 +136,6 @@ impl Executor {
     ) -> Result<Reply> {
         let info = action.endpoint.info();
         info.schema.check(&Value::Object(call.params.clone()))?;
-        let connection = self.connection(caller, call, action).await?;
-        if let Some(connection) = &connection {
-            (run.execution.connection, run.execution.app) = (Some(connection.id), connection.app);
-            self.check(connection).await?;
-        }
-        let fields = connection.as_ref().map_or(&NO_FIELDS, |connection| &connection.fields);
-        let request = self.draft(action, call, fields, run.execution.id)?;
-        let grant = self.grant(action, connection.as_ref(), deadline).await?;
         let is_durable = call.idempotency_key.is_some() || info.is_at_most_once;
         if is_durable {
             let earlier = self.record_first(call, &run.execution).await?;
@@ -151,10 +146,7 @@ impl Executor {
                 return replay;
             }
         }
-        let may_repeat = info.may_repeat(true);
-        let connection = connection.as_ref();
-        let prepared = Prepared { action, connection, request, may_repeat, deadline };
-        let answered = self.send(prepared, grant, &mut run.execution).await;
+        let answered = self.attempt(caller, (call, deadline), action, &mut run.execution).await;
         run.settle(&answered);
         if is_durable {
             match self.record_last(call, run, &answered).await {
@@ -169,6 +161,28 @@ impl Executor {
         let (status, headers, data) = answered?;
         let (execution, timing) = (run.execution.id, run.execution.timing);
         Ok(Reply { execution, status, headers, data, timing, is_replay: false })
+    }
+
+    /// From the connection to the answer.
+    async fn attempt(
+        &self,
+        caller: &Caller,
+        (call, deadline): (&CallRequest, Deadline),
+        action: &Action,
+        run: &mut Execution,
+    ) -> Result<Answered> {
+        let connection = self.connection(caller, call, action).await?;
+        if let Some(connection) = &connection {
+            (run.connection, run.app) = (Some(connection.id), connection.app);
+            self.check(connection).await?;
+        }
+        let fields = connection.as_ref().map_or(&NO_FIELDS, |connection| &connection.fields);
+        let request = self.draft(action, call, fields, run.id)?;
+        let grant = self.grant(action, connection.as_ref(), deadline).await?;
+        let may_repeat = action.endpoint.info().may_repeat(true);
+        let connection = connection.as_ref();
+        let prepared = Prepared { action, connection, request, may_repeat, deadline };
+        self.send(prepared, grant, run).await
     }
 
     fn find(&self, name: &ActionName) -> Result<Action> {
@@ -348,59 +362,6 @@ impl Executor {
     fn seal_outcome(&self, run: &Execution, answered: &Result<Answered>) -> Result<Sealed> {
         self.vault.seal(&replay::write(answered)?, &replay::binding(&run.owner, run.id))
     }
-
-    /// Tries a credential out with the integration's verification call; returns whose it is.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidInput`] when the service refuses it, and
-    /// [`ErrorKind::UpstreamUnreachable`] when it is in no state to say.
-    pub(crate) async fn verify(
-        &self,
-        integration: &Arc<dyn crate::integration::Integration>,
-        credential: &Credential,
-        fields: &Fields,
-    ) -> Result<Option<String>> {
-        let info = integration.info();
-        let Some(verification) = &info.verification else { return Ok(None) };
-        let name = ActionName { namespace: info.slug.clone(), name: verification.endpoint.clone() };
-        let call = CallRequest::new(name.namespace.as_str(), name.name.as_str())?;
-        let endpoint = integration
-            .endpoint(name.name.canonical())
-            .ok_or_else(|| Error::internal("a verification call names no endpoint"))?;
-        let action = Action { integration: integration.clone(), endpoint };
-        let now = self.clock.now();
-        let request = self.draft(&action, &call, fields, ExecutionId::fresh(now)?)?;
-        let deadline = Deadline::after(self.settings.timeout);
-        let prepared =
-            Prepared { action: &action, connection: None, request, may_repeat: true, deadline };
-        let caller = Caller::operator(crate::name::OwnerId::standard());
-        let mut run = execution(&caller, &action, now)?;
-        let (credential, revision) = (credential.clone(), Revision(0));
-        let grant = Grant { credential, revision, is_fresh: false };
-        let (status, _, data) = self.send(prepared, grant, &mut run).await?;
-        check_verified(status)?;
-        let account = data.json().ok().and_then(|data| match data.pointer(&verification.account) {
-            Some(Value::String(text)) => Some(text.clone()),
-            Some(Value::Number(number)) => Some(number.to_string()),
-            Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) | None => None,
-        });
-        Ok(account)
-    }
-}
-
-/// Only a yes proves that a credential works: services refuse in many ways.
-fn check_verified(status: StatusCode) -> Result<()> {
-    if status.is_success() {
-        return Ok(());
-    }
-    let is_busy = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
-    let error = if is_busy {
-        let message = "the service cannot check these credentials at the moment: try again later";
-        Error::new(ErrorKind::UpstreamUnreachable, message)
-    } else {
-        Error::invalid("the service refuses these credentials: check them")
-    };
-    Err(error.with("status", status))
 }
 
 static NO_FIELDS: Fields = Fields::new();
@@ -408,100 +369,4 @@ static NO_FIELDS: Fields = Fields::new();
 fn not_connected(slug: &Slug) -> Error {
     let message = format!("The user needs to connect their {slug} account first.");
     Error::new(ErrorKind::NotConnected, message)
-}
-
-fn execution(caller: &Caller, action: &Action, now: jiff::Timestamp) -> Result<Execution> {
-    let info = action.endpoint.info();
-    Ok(Execution {
-        id: ExecutionId::fresh(now)?,
-        owner: caller.owner.clone(),
-        user: caller.user.clone(),
-        key: caller.key(),
-        action: ActionName {
-            namespace: action.integration.info().slug.clone(),
-            name: info.name.clone(),
-        },
-        revision: info.revision.clone(),
-        class: info.class,
-        connection: None,
-        app: None,
-        parent: None,
-        state: State::Running,
-        attempts: 0,
-        upstream_status: None,
-        error: None,
-        timing: Timing::default(),
-        started_at: now,
-        ended_at: None,
-    })
-}
-
-/// A run while it goes on. However it ends, dropped midway included, the history hears of it.
-struct Recording<'a> {
-    executor: &'a Executor,
-    execution: Execution,
-    watch: Stopwatch,
-    room: Option<Room>,
-    /// The store has its end already, or it was none of its own.
-    is_recorded: bool,
-}
-
-impl<'a> Recording<'a> {
-    async fn begin(
-        executor: &'a Executor,
-        caller: &Caller,
-        action: &Action,
-        deadline: Deadline,
-    ) -> Result<Self> {
-        let watch = Stopwatch::start();
-        let room = deadline.run(executor.history.room()).await.ok_or_else(|| {
-            let message = "the history cannot be written at present: try again later";
-            Error::new(ErrorKind::Unavailable, message)
-        })?;
-        let room = Some(room?);
-        let execution = execution(caller, action, executor.clock.now())?;
-        Ok(Self { executor, execution, watch, room, is_recorded: false })
-    }
-
-    /// Notes what the answer means for the run.
-    fn settle(&mut self, answered: &Result<Answered>) {
-        self.execution.state = match answered {
-            Ok((status, ..)) if status.as_u16() < 400 => State::Success,
-            Ok(_) | Err(_) => State::Error,
-        };
-        self.execution.error = answered.as_ref().err().map(Error::kind);
-        self.execution.timing.total = self.watch.elapsed();
-    }
-
-    fn finish(&mut self) {
-        self.execution.timing.total = self.watch.elapsed();
-        self.execution.ended_at = Some(self.executor.clock.now());
-    }
-
-    fn end(mut self, outcome: &Result<Reply>) {
-        if let Err(error) = outcome {
-            self.execution.state = State::Error;
-            self.execution.error = Some(error.kind());
-        }
-        self.close();
-    }
-
-    fn close(&mut self) {
-        let Some(room) = self.room.take() else { return };
-        self.finish();
-        self.executor.observer.hear(&Event::Ended(&self.execution));
-        if !self.is_recorded {
-            self.executor.history.push(self.execution.clone(), room);
-        }
-    }
-}
-
-impl Drop for Recording<'_> {
-    fn drop(&mut self) {
-        // Only a call that nobody waits for any more comes here with its room.
-        if self.room.is_some() {
-            self.execution.state = State::Cancelled;
-            self.close();
-        }
-    }
 }

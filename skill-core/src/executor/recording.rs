@@ -1,0 +1,112 @@
+//! A run while it goes on: however it ends, the history hears of it.
+
+use jiff::Timestamp;
+
+use super::{Executor, history::Room, observe::Event, send::Answered};
+use crate::{
+    access::Caller,
+    call::Reply,
+    catalog::Action,
+    clock::{Deadline, Stopwatch},
+    error::{Error, ErrorKind, Result},
+    id::ExecutionId,
+    name::ActionName,
+    record::execution::{Execution, State, Timing},
+};
+
+/// A run that is about to begin.
+pub(super) fn execution(caller: &Caller, action: &Action, now: Timestamp) -> Result<Execution> {
+    let info = action.endpoint.info();
+    Ok(Execution {
+        id: ExecutionId::fresh(now)?,
+        owner: caller.owner.clone(),
+        user: caller.user.clone(),
+        key: caller.key(),
+        action: ActionName {
+            namespace: action.integration.info().slug.clone(),
+            name: info.name.clone(),
+        },
+        revision: info.revision.clone(),
+        class: info.class,
+        connection: None,
+        app: None,
+        parent: None,
+        state: State::Running,
+        attempts: 0,
+        upstream_status: None,
+        error: None,
+        timing: Timing::default(),
+        started_at: now,
+        ended_at: None,
+    })
+}
+
+/// A run while it goes on. However it ends, dropped midway included, the history hears of it.
+pub(super) struct Recording<'a> {
+    executor: &'a Executor,
+    pub(super) execution: Execution,
+    watch: Stopwatch,
+    room: Option<Room>,
+    /// The store has its end already, or it was none of its own.
+    pub(super) is_recorded: bool,
+}
+
+impl<'a> Recording<'a> {
+    pub(super) async fn begin(
+        executor: &'a Executor,
+        caller: &Caller,
+        action: &Action,
+        deadline: Deadline,
+    ) -> Result<Self> {
+        let watch = Stopwatch::start();
+        let room = deadline.run(executor.history.room()).await.ok_or_else(|| {
+            let message = "the history cannot be written at present: try again later";
+            Error::new(ErrorKind::Unavailable, message)
+        })?;
+        let room = Some(room?);
+        let execution = execution(caller, action, executor.clock.now())?;
+        Ok(Self { executor, execution, watch, room, is_recorded: false })
+    }
+
+    /// Notes what the answer means for the run.
+    pub(super) fn settle(&mut self, answered: &Result<Answered>) {
+        self.execution.state = match answered {
+            Ok((status, ..)) if status.as_u16() < 400 => State::Success,
+            Ok(_) | Err(_) => State::Error,
+        };
+        self.execution.error = answered.as_ref().err().map(Error::kind);
+        self.execution.timing.total = self.watch.elapsed();
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.execution.timing.total = self.watch.elapsed();
+        self.execution.ended_at = Some(self.executor.clock.now());
+    }
+
+    pub(super) fn end(mut self, outcome: &Result<Reply>) {
+        if let Err(error) = outcome {
+            self.execution.state = State::Error;
+            self.execution.error = Some(error.kind());
+        }
+        self.close();
+    }
+
+    fn close(&mut self) {
+        let Some(room) = self.room.take() else { return };
+        self.finish();
+        self.executor.observer.hear(&Event::Ended(&self.execution));
+        if !self.is_recorded {
+            self.executor.history.push(self.execution.clone(), room);
+        }
+    }
+}
+
+impl Drop for Recording<'_> {
+    fn drop(&mut self) {
+        // Only a call that nobody waits for any more comes here with its room.
+        if self.room.is_some() {
+            self.execution.state = State::Cancelled;
+            self.close();
+        }
+    }
+}

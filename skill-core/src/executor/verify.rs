@@ -1,0 +1,79 @@
+//! Trying a credential out.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use serde_json::Value;
+
+use super::{
+    Executor,
+    recording::execution,
+    send::{Grant, Prepared},
+};
+use crate::{
+    access::Caller,
+    call::CallRequest,
+    catalog::Action,
+    clock::Deadline,
+    credential::Credential,
+    error::{Error, ErrorKind, Result},
+    id::ExecutionId,
+    integration::Integration,
+    name::{ActionName, OwnerId},
+    record::connection::{Fields, Revision},
+};
+
+impl Executor {
+    /// Tries a credential out with the integration's verification call; returns whose it is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] when the service refuses it, and
+    /// [`ErrorKind::UpstreamUnreachable`] when it is in no state to say.
+    pub(crate) async fn verify(
+        &self,
+        integration: &Arc<dyn Integration>,
+        credential: &Credential,
+        fields: &Fields,
+    ) -> Result<Option<String>> {
+        let info = integration.info();
+        let Some(verification) = &info.verification else { return Ok(None) };
+        let name = ActionName { namespace: info.slug.clone(), name: verification.endpoint.clone() };
+        let call = CallRequest::new(name.namespace.as_str(), name.name.as_str())?;
+        let endpoint = integration
+            .endpoint(name.name.canonical())
+            .ok_or_else(|| Error::internal("a verification call names no endpoint"))?;
+        let action = Action { integration: integration.clone(), endpoint };
+        let now = self.clock.now();
+        let request = self.draft(&action, &call, fields, ExecutionId::fresh(now)?)?;
+        let deadline = Deadline::after(self.settings.timeout);
+        let prepared =
+            Prepared { action: &action, connection: None, request, may_repeat: true, deadline };
+        let caller = Caller::operator(OwnerId::standard());
+        let mut run = execution(&caller, &action, now)?;
+        let (credential, revision) = (credential.clone(), Revision(0));
+        let grant = Grant { credential, revision, is_fresh: false };
+        let (status, _, data) = self.send(prepared, grant, &mut run).await?;
+        check_verified(status)?;
+        let account = data.json().ok().and_then(|data| match data.pointer(&verification.account) {
+            Some(Value::String(text)) => Some(text.clone()),
+            Some(Value::Number(number)) => Some(number.to_string()),
+            Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) | None => None,
+        });
+        Ok(account)
+    }
+}
+
+/// Only a yes proves that a credential works: services refuse in many ways.
+fn check_verified(status: StatusCode) -> Result<()> {
+    if status.is_success() {
+        return Ok(());
+    }
+    let is_busy = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+    let error = if is_busy {
+        let message = "the service cannot check these credentials at the moment: try again later";
+        Error::new(ErrorKind::UpstreamUnreachable, message)
+    } else {
+        Error::invalid("the service refuses these credentials: check them")
+    };
+    Err(error.with("status", status))
+}
