@@ -208,9 +208,9 @@ impl Service {
 
     async fn caller(&self, inbound: &Inbound, notes: &mut Notes) -> Result<Caller, Failure> {
         if matches!(self.door, Door::Operator) {
-            let owner = match inbound.headers.get(OWNER).map(HeaderValue::to_str) {
+            let owner = match named(&inbound.headers, &OWNER)? {
                 None => OwnerId::standard(),
-                Some(name) => OwnerId::parse(name.unwrap_or_default())?,
+                Some(name) => OwnerId::parse(name)?,
             };
             return Ok(Caller::operator(owner));
         }
@@ -346,14 +346,24 @@ fn check_scope(caller: &Caller, scope: &Scope) -> Result<(), Error> {
 /// The caller, for the user that `Skill-User` names. A key that belongs to a user acts for that
 /// user only.
 fn acting_for(mut caller: Caller, headers: &HeaderMap) -> Result<Caller, Failure> {
-    let Some(named) = headers.get(USER) else { return Ok(caller) };
-    let named = UserId::parse(named.to_str().unwrap_or_default())?;
+    let Some(named) = named(headers, &USER)? else { return Ok(caller) };
+    let named = UserId::parse(named)?;
     if caller.user.as_ref().is_some_and(|user| *user != named) {
         let message = "this key acts for another user";
         return Err(Error::new(ErrorKind::ScopeMissing, message).into());
     }
     caller.user = Some(named);
     Ok(caller)
+}
+
+/// The party that a header names; twice is nobody's guess.
+fn named<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Error> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next().map(|value| value.to_str().unwrap_or_default());
+    if values.next().is_some() {
+        return Err(Error::invalid(format!("expected the header {name} once")));
+    }
+    Ok(first)
 }
 
 /// Logs what only the operator may see. What a caller did wrong is worth no more than a trace.

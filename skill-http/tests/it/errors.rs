@@ -1,6 +1,6 @@
 //! Every error that the *proxy* dialect can give: status, code, shape.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::Method;
 use serde_json::json;
@@ -152,9 +152,8 @@ async fn a_service_that_does_not_answer_in_time_is_504() {
 
 #[tokio::test]
 async fn a_service_that_is_not_there_is_502() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (place, text) = elsewhere(&listener);
-    drop(listener);
+    // Nothing listens there, and nothing that a test starts ever will.
+    let (place, text) = elsewhere("127.0.0.1:1".parse().unwrap());
     let server = setup().declare("gone", place, text).start().await;
     let answer = server.call("gone/create", json!({"note": "n"})).await;
     let body = answer.is_error(502, "upstream_unavailable");
@@ -164,7 +163,7 @@ async fn a_service_that_is_not_there_is_502() {
 #[tokio::test]
 async fn a_cut_after_the_request_went_out_is_an_unknown_outcome() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (place, text) = elsewhere(&listener);
+    let (place, text) = elsewhere(listener.local_addr().unwrap());
     let server = setup().declare("cut", place, text).start().await;
     let cutting = tokio::spawn(async move {
         let mut taken = 0;
@@ -267,8 +266,7 @@ async fn every_error_is_json_with_the_headers_of_every_answer() {
 }
 
 /// Where an integration lies that has a place of its own, and its declaration.
-fn elsewhere(listener: &TcpListener) -> (std::net::SocketAddr, String) {
-    let place = listener.local_addr().unwrap();
+fn elsewhere(place: SocketAddr) -> (SocketAddr, String) {
     let base = format!("http://{place}");
     let head = declarations::head("Elsewhere", &base, r#"scheme = "none""#);
     (place, format!("{head}{}", declarations::OPEN))

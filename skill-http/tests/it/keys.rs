@@ -230,4 +230,5 @@ async fn a_key_acts_for_the_user_that_is_named_and_for_no_other() {
     other.is_error(404, "not_found");
     assert_eq!(server.get(&path).await.body, other.body);
     get("a b").send().await.is_error(400, "bad_request");
+    get("ann").header("skill-user", "bob").send().await.is_error(400, "bad_request");
 }
