@@ -121,15 +121,15 @@ def main():
     known = work / "fixture.json"
     known.write_text(json.dumps(fixture(server, mock)))
 
-    lines = (SECURITY / "devset.jsonl").read_text().splitlines()
     left_out = excluded()
-    unknown = set(left_out) - {json.loads(line)["id"] for line in lines}
-    if unknown:
-        sys.exit(f"hostile-cases.txt names cases that do not exist: {sorted(unknown)}")
-    theirs = [line for line in lines if json.loads(line)["id"] not in left_out and '"kind": "scenario"' not in line]
-    ours = [line for line in (HERE / "proxy-cases.jsonl").read_text().splitlines() if line]
-    sets = [(name, cases) for name, cases in (("devset", theirs), ("proxy", ours))
-            if any(json.loads(case)["id"].startswith(PREFIX) for case in cases)]
+    sets = []
+    for name, path in (("devset", SECURITY / "devset.jsonl"), ("proxy", HERE / "proxy-cases.jsonl")):
+        cases = [(json.loads(line), line) for line in path.read_text().splitlines() if line]
+        wanted = [line for case, line in cases if case["kind"] != "scenario" and not left_out.pop(case["id"], None)
+                  and case["id"].startswith(PREFIX)]
+        sets += [(name, wanted)] if wanted else []
+    if left_out:
+        sys.exit(f"hostile-cases.txt names cases that do not exist: {sorted(left_out)}")
     good = [run(name, cases, known, work) for name, cases in sets]
 
     if not search(server):
