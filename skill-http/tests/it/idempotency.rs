@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::world::{
     TestServer,
     client::{Answer, Ask},
-    provider::json,
+    provider::{issue, json},
     server, setup,
 };
 
@@ -171,4 +171,22 @@ async fn a_store_on_disk_remembers_as_well() {
     let first = keyed(&server, "k1").await;
     assert_eq!(keyed(&server, "k1").await.body, first.body);
     assert_eq!(made.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn an_answer_is_given_again_whatever_became_of_the_connection() {
+    let server = server().await;
+    let id = server.with_github().await;
+    server.answers("POST", "/repos/acme/webapp/issues", json(201, "{}")).await;
+    let ask = || {
+        let body = json!({ "params": issue() });
+        let ask = server.with_key(Method::POST, "/v1/github/create_issue").json(&body);
+        ask.header("idempotency-key", "k1").send()
+    };
+    let first = ask().await;
+    first.ok(200);
+    server.delete(&format!("/v1/connections/{id}")).await.ok(204);
+    let again = ask().await;
+    assert_eq!(again.body, first.body);
+    assert_eq!(again.header("idempotent-replayed"), "true");
 }
