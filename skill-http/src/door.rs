@@ -1,6 +1,10 @@
 //! The server as a whole: its settings, its public door and the operator's.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -116,6 +120,7 @@ impl Server {
             admin_secret: settings.admin_secret.clone(),
             mirror_status: settings.mirror_status,
             stopping: CancellationToken::new(),
+            answered: Mutex::default(),
         };
         Ok(Self { app: Arc::new(app), settings: Arc::new(settings) })
     }

@@ -2,7 +2,10 @@
 
 pub(crate) mod route;
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -33,7 +36,12 @@ pub(crate) struct App {
     pub(crate) mirror_status: bool,
     /// Cancelled when the server stops taking requests.
     pub(crate) stopping: CancellationToken,
+    /// When the store answered last, in steady time.
+    pub(crate) answered: Mutex<Option<Duration>>,
 }
+
+/// How long an answer of the store is believed: asking writes to the disk, and anybody may ask.
+const BELIEVED: Duration = Duration::from_secs(1);
 
 impl App {
     /// Answers when calls can be served.
@@ -41,7 +49,14 @@ impl App {
         if self.stopping.is_cancelled() {
             return Err(Error::new(ErrorKind::Unavailable, "the server is stopping"));
         }
-        self.engine.ready().await
+        let now = self.engine.clock().steady();
+        let answered = *self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        if answered.is_some_and(|at| now < at + BELIEVED) {
+            return Ok(());
+        }
+        self.engine.ready().await?;
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        Ok(())
     }
 }
 
