@@ -11,7 +11,7 @@ use crate::{
     apps::Apps,
     call::{CallRequest, Reply},
     catalog::Catalog,
-    clock::{Clock, SystemClock},
+    clock::{Clock, Deadline, SystemClock},
     connect::Connector,
     connections::Connections,
     credential::{CredentialStore, Vault, seal::Keyring},
@@ -31,6 +31,9 @@ use crate::{
 const SWEEP: Duration = Duration::from_secs(600);
 /// How many rows one sweep step removes, so that writers are not kept waiting.
 const SWEEP_ROWS: u32 = 1_000;
+
+/// How long an engine that stops waits for what nobody else waits for.
+const LAST: Duration = Duration::from_secs(30);
 
 /// The engine. Clones are cheap and share everything; two engines share nothing.
 ///
@@ -217,12 +220,16 @@ impl Engine {
         self.0.parts.store.ping().await
     }
 
-    /// Stops: takes no more calls, waits for what is under way in the background, and writes the
-    /// history. Calls that somebody else waits for should have ended before.
+    /// Stops: takes no more calls, waits half a minute for what is under way in the background, and
+    /// writes the history. Calls that somebody else waits for should have ended before.
     pub async fn stop(&self) {
         self.0.parts.history.close();
         self.0.tasks.close();
-        self.0.tasks.wait().await;
+        if Deadline::after(LAST).run(self.0.tasks.wait()).await.is_none() {
+            // Their records say that nobody knows how they ended, as after a crash.
+            let tasks = self.0.tasks.len();
+            tracing::warn!(tasks, "calls or renewals are left that did not end in time");
+        }
         // What those had to say was the last: the history writes it and ends.
         self.0.stop.cancel();
         self.0.workers.close();

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use skill_core::store::ExecutionFilter;
+use skill_core::{record::execution::State, store::ExecutionFilter};
 
 use super::{
     fixture::{World, call},
@@ -35,6 +35,38 @@ async fn a_listing_does_not_wait_for_runs_that_come_after_it() {
     let listing = world.engine.executions(&world.caller.owner, &filter);
     let listed = tokio::time::timeout(Duration::from_secs(5), listing).await;
     assert!(listed.expect("it ends").unwrap().1 > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_stops_waits_for_nobody_for_long() {
+    let world = World::new().await;
+    world.script.hang();
+    let slow = call("open", "whoami").idempotency_key("k").timeout(Duration::from_secs(300));
+    let (engine, caller) = (world.engine.clone(), world.caller.clone());
+    let going = tokio::spawn(async move { engine.call(&caller, slow).await });
+    while world.script.sent().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let stopped = tokio::time::timeout(Duration::from_secs(40), world.engine.stop()).await;
+    assert!(stopped.is_ok());
+    let filter = ExecutionFilter { state: Some(State::Running), ..ExecutionFilter::default() };
+    assert_eq!(world.store.executions(&world.caller.owner, &filter).await.unwrap().1, 1);
+    going.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_stops_gives_a_failing_store_another_chance() {
+    let store = Watched::new();
+    let world = World::over(store.clone()).await;
+    store.fail("record");
+    world.engine.call(&world.caller, call("open", "whoami")).await.unwrap();
+    let engine = world.engine.clone();
+    let stopping = tokio::spawn(async move { engine.stop().await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    store.heal("record");
+    stopping.await.unwrap();
+    let filter = ExecutionFilter::default();
+    assert_eq!(world.store.executions(&world.caller.owner, &filter).await.unwrap().1, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
