@@ -249,28 +249,22 @@ impl Connector {
                 "this sign-in is unknown, used, too old, or was begun in another browser",
             )
         })?;
-        if departure.issuer.is_some() && departure.issuer != back.issuer {
-            return Err(Error::invalid("another service answered than the one that was asked"));
-        }
-        let (this, said) = (self.clone(), (back.code.clone(), back.error.clone()));
+        let (this, code) = (self.clone(), code_of(back, &departure));
         // A code is good once: whatever comes for it is kept.
-        self.unbroken(async move { this.land(flow, departure, said).await }).await
+        self.unbroken(async move { this.land(flow, departure, code).await }).await
     }
 
     async fn land(
         &self,
         flow: Flow,
         departure: Departure,
-        (code, error): (Option<SecretString>, Option<String>),
+        code: Result<SecretString>,
     ) -> Result<(Connection, Option<String>)> {
         let integration = self.known(&flow.integration)?;
         let connection = self.ensure(&flow, &*integration).await?;
-        let exchanged = match (&code, error.as_deref()) {
-            (Some(code), None) => {
-                self.exchange(&flow, &departure, &*integration, &connection, code).await
-            }
-            (_, Some("access_denied")) => Err(Error::invalid("the person did not agree")),
-            (_, _) => Err(Error::invalid("the service ended the sign-in with an error")),
+        let exchanged = match code {
+            Ok(code) => self.exchange(&flow, &departure, &*integration, &connection, &code).await,
+            Err(error) => Err(error),
         };
         match exchanged {
             Ok(credential) => {
@@ -474,6 +468,18 @@ impl Connector {
 
     fn moment(&self) -> Result<Moment> {
         Ok(Moment { now: self.clock.now(), nonce: id::random()? })
+    }
+}
+
+/// The code that came back, when the person said yes and the right service answers.
+fn code_of(back: &Return, departure: &Departure) -> Result<SecretString> {
+    if departure.issuer.is_some() && departure.issuer != back.issuer {
+        return Err(Error::invalid("another service answered than the one that was asked"));
+    }
+    match (&back.code, back.error.as_deref()) {
+        (Some(code), None) => Ok(code.clone()),
+        (_, Some("access_denied")) => Err(Error::invalid("the person did not agree")),
+        (_, _) => Err(Error::invalid("the service ended the sign-in with an error")),
     }
 }
 

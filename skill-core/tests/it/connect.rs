@@ -207,10 +207,13 @@ async fn another_issuer_gets_no_code() {
     let world = World::new().await;
     generous(&world);
     for issuer in [None, Some(""), Some("https://auth.test/"), Some("https://evil.test")] {
-        let (_, leaving) = left(&world).await;
+        let (connection, leaving) = left(&world).await;
         let back = Return { issuer: issuer.map(str::to_owned), ..back(&leaving) };
         let refused = arrive(&world, &back, &leaving.browser).await;
         assert_eq!(refused.unwrap_err(), ErrorKind::InvalidInput, "{issuer:?}");
+        // The link is used up: whoever asks how it goes is not told to wait.
+        let kept = world.engine.connections().get(&world.caller, connection.id).await.unwrap();
+        assert_eq!(kept.status, Status::Error);
     }
     assert!(codes(&world).is_empty());
 }

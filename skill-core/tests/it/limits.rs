@@ -381,6 +381,19 @@ async fn a_slow_store_refuses_what_it_refuses() {
     assert_eq!(store.count("reserve"), before + 1);
 }
 
+#[tokio::test]
+async fn nothing_of_nothing_is_granted_and_a_store_that_fails_admits_nobody() {
+    let (store, clock) = (Watched::new(), Arc::new(ManualClock::new(noon())));
+    let shared = store.clone() as Arc<dyn Store>;
+    for (plans, after) in [(per_minute(0), 60), (per_day(0), 12 * 3600)] {
+        let refused = admit(&process(&shared, &clock, &plans), &somebody()).await.unwrap_err();
+        assert_eq!(refused.retry_after, Some(Duration::from_secs(after)));
+    }
+    store.fail("reserve");
+    let error = process(&shared, &clock, &per_minute(5)).admit(somebody()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
 /// There are more callers than meters are kept for.
 #[tokio::test]
 async fn a_meter_that_was_forgotten_grants_nothing_twice() {
