@@ -6,7 +6,7 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, header};
 
-use crate::reply::Reply;
+use crate::reply::{Pieces, Reply};
 
 /// Smaller answers are sent as they are.
 const LEAST: u64 = 1024;
@@ -21,9 +21,9 @@ pub(crate) async fn compress(reply: Reply, accept: &HeaderMap) -> Reply {
     let Reply { status, mut headers, body } = reply;
     let compressed = if body.len() > LARGE {
         let copy = body.clone();
-        tokio::task::spawn_blocking(move || gzip(&copy.joined())).await.ok().flatten()
+        tokio::task::spawn_blocking(move || gzip(&copy)).await.ok().flatten()
     } else {
-        gzip(&body.clone().joined())
+        gzip(&body)
     };
     let Some(bytes) = compressed else { return Reply { status, headers, body } };
     headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -31,9 +31,10 @@ pub(crate) async fn compress(reply: Reply, accept: &HeaderMap) -> Reply {
     Reply { status, headers, body: [bytes].into_iter().collect() }
 }
 
-fn gzip(bytes: &Bytes) -> Option<Bytes> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
-    encoder.write_all(bytes).ok()?;
+fn gzip(body: &Pieces) -> Option<Bytes> {
+    let room = usize::try_from(body.len() / 4).unwrap_or(0);
+    let mut encoder = GzEncoder::new(Vec::with_capacity(room), Compression::fast());
+    body.iter().try_for_each(|piece| encoder.write_all(piece)).ok()?;
     encoder.finish().ok().map(Into::into)
 }
 
@@ -56,7 +57,18 @@ fn is_text(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
+
+    #[test]
+    fn pieces_become_one_stream() {
+        let body = ["{\"data\":", "[1,2]", "}"].into_iter().collect::<Pieces>();
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(&*gzip(&body).unwrap()).read_to_string(&mut text).unwrap();
+        assert_eq!(text, r#"{"data":[1,2]}"#);
+        assert_eq!(body.joined(), r#"{"data":[1,2]}"#);
+    }
 
     #[test]
     fn gzip_is_used_only_when_it_is_accepted() {

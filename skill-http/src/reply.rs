@@ -23,12 +23,17 @@ impl Pieces {
         self.0.iter().map(|piece| piece.len() as u64).sum()
     }
 
+    /// The pieces, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Bytes> {
+        self.0.iter()
+    }
+
     /// All of it in one piece.
     pub(crate) fn joined(mut self) -> Bytes {
         if self.0.len() == 1 {
             return self.0.pop_front().unwrap_or_default();
         }
-        self.0.iter().flat_map(|piece| piece.iter().copied()).collect()
+        self.0.iter().map(AsRef::as_ref).collect::<Vec<&[u8]>>().concat().into()
     }
 }
 

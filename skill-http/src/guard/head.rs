@@ -347,6 +347,8 @@ mod tests {
             "GET /\u{0} HTTP/1.1",
             "GET /\u{e4} HTTP/1.1",
             "GET /#a HTTP/1.1",
+            "GET /<a> HTTP/1.1",
+            "GET http://example.com/<a> HTTP/1.1",
             "GET a HTTP/1.1",
             "GET * HTTP/1.1",
             "PRI * HTTP/2.0",

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use http::Uri;
+
 use super::{Fault, HeadLimits};
 
 /// Longest method that is looked at.
@@ -44,6 +46,10 @@ impl Request {
             return malformed("a request target must be visible ASCII");
         }
         let is_connect = method == b"CONNECT";
+        // hyper would answer by itself, without what every answer of ours has.
+        if !is_connect && Uri::try_from(target).is_err() {
+            return malformed("a request target must be a path or a URL");
+        }
         let is_simple = target.starts_with(b"/") || (target == b"*" && method == b"OPTIONS");
         let authority = match absolute_authority(target) {
             // Whatever CONNECT asks for, the service refuses the method itself.

@@ -149,6 +149,18 @@ async fn no_spelling_of_a_path_is_normalised() {
 }
 
 #[tokio::test]
+async fn a_target_that_is_no_url_is_answered_like_anything_else() {
+    let server = server().await;
+    let host = server.address.to_string();
+    for target in ["/connect/<b>", "/v1/open/<", "/v1/connect?a=<"] {
+        let answer = server.raw_head(&format!("GET {target}"), &host, "").await;
+        assert_eq!(client::status(&answer), 400, "{target} {answer}");
+        assert!(client::header(&answer, "x-request-id").starts_with("req_"), "{answer}");
+        assert!(client::body(&answer).contains("bad_request"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn reserved_words_never_reach_an_integration() {
     let server = server().await;
     for word in [
