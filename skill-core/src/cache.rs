@@ -33,29 +33,32 @@ impl<K, V> fmt::Debug for Fresh<K, V> {
 
 /// Proof of when a read began.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ticket(u64);
+pub(crate) struct Ticket {
+    generation: u64,
+    began: Duration,
+}
 
 impl<K: Eq + Hash, V: Clone> Fresh<K, V> {
     pub(crate) fn new() -> Self {
         Self { entries: RwLock::default(), generation: AtomicU64::new(0) }
     }
 
-    /// The entry, if it was read within the last second; `now` is the steady time.
+    /// The entry, if the read of it began within the last second; `now` is the steady time.
     pub(crate) fn get(&self, key: &K, now: Duration) -> Option<V> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        let (value, read) = entries.get(key)?;
-        (now < *read + LIFE).then(|| value.clone())
+        let (value, began) = entries.get(key)?;
+        (now < *began + LIFE).then(|| value.clone())
     }
 
     /// To be taken before a read whose result is [`put`](Self::put).
-    pub(crate) fn ticket(&self) -> Ticket {
-        Ticket(self.generation.load(Ordering::Acquire))
+    pub(crate) fn ticket(&self, now: Duration) -> Ticket {
+        Ticket { generation: self.generation.load(Ordering::Acquire), began: now }
     }
 
     /// Keeps what a read that began with `ticket` returned.
-    pub(crate) fn put(&self, key: K, value: V, ticket: Ticket, now: Duration) {
+    pub(crate) fn put(&self, key: K, value: V, ticket: Ticket) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        if self.generation.load(Ordering::Acquire) != ticket.0 {
+        if self.generation.load(Ordering::Acquire) != ticket.generation {
             // Neither what stands nor what comes is known to be the newest.
             entries.remove(&key);
             return;
@@ -63,7 +66,7 @@ impl<K: Eq + Hash, V: Clone> Fresh<K, V> {
         if entries.len() >= MOST {
             entries.clear();
         }
-        entries.insert(key, (value, now));
+        entries.insert(key, (value, ticket.began));
     }
 
     /// Forgets one entry, and every read under way.
@@ -88,7 +91,7 @@ mod tests {
     #[test]
     fn an_entry_is_believed_for_a_second() {
         let cache = Fresh::new();
-        cache.put("a", 1, cache.ticket(), Duration::ZERO);
+        cache.put("a", 1, cache.ticket(Duration::ZERO));
         assert_eq!(cache.get(&"a", Duration::from_millis(999)), Some(1));
         assert_eq!(cache.get(&"a", LIFE), None);
     }
@@ -96,9 +99,9 @@ mod tests {
     #[test]
     fn a_read_that_began_before_a_change_is_not_kept() {
         let cache = Fresh::new();
-        let ticket = cache.ticket();
+        let ticket = cache.ticket(Duration::ZERO);
         cache.forget_all();
-        cache.put("a", 1, ticket, Duration::ZERO);
+        cache.put("a", 1, ticket);
         assert_eq!(cache.get(&"a", Duration::ZERO), None);
     }
 }

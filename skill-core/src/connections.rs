@@ -72,9 +72,9 @@ impl Connections {
         if let Some(found) = self.recent.get(&key, now) {
             return Ok(found);
         }
-        let ticket = self.recent.ticket();
+        let ticket = self.recent.ticket(now);
         let found = Arc::from(self.store.connections(owner, Some(integration)).await?);
-        self.recent.put(key, Arc::clone(&found), ticket, now);
+        self.recent.put(key, Arc::clone(&found), ticket);
         Ok(found)
     }
 

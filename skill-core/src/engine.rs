@@ -371,7 +371,7 @@ impl Builder {
             clock,
         };
         let executor = Arc::new(parts.executor(catalog, self.settings, &tasks));
-        let connector = parts.connector(executor.clone(), self.return_urls);
+        let connector = parts.connector((executor.clone(), &tasks), self.return_urls);
         let plans = self.plans;
         Ok(Engine(Arc::new(Inner { parts, executor, connector, plans, tasks, workers, stop })))
     }
@@ -421,7 +421,11 @@ impl Parts {
         }
     }
 
-    fn connector(&self, executor: Arc<Executor>, return_urls: BTreeSet<String>) -> Connector {
+    fn connector(
+        &self,
+        (executor, tasks): (Arc<Executor>, &TaskTracker),
+        return_urls: BTreeSet<String>,
+    ) -> Connector {
         Connector {
             store: self.store.clone(),
             vault: self.vault.clone(),
@@ -433,6 +437,7 @@ impl Parts {
             executor,
             clock: self.clock.clone(),
             return_urls,
+            tasks: tasks.clone(),
         }
     }
 }

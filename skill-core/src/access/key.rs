@@ -175,13 +175,14 @@ impl Keys {
     }
 
     async fn find(&self, hash: KeyHash) -> Result<Option<Arc<Key>>> {
-        if let Some(key) = self.by_hash.get(&hash, self.clock.steady()) {
+        let now = self.clock.steady();
+        if let Some(key) = self.by_hash.get(&hash, now) {
             return Ok(Some(key));
         }
-        let ticket = self.by_hash.ticket();
+        let ticket = self.by_hash.ticket(now);
         let key = self.store.key_by_hash(&hash).await?.map(Arc::new);
         if let Some(key) = &key {
-            self.by_hash.put(hash, key.clone(), ticket, self.clock.steady());
+            self.by_hash.put(hash, key.clone(), ticket);
         }
         Ok(key)
     }
@@ -209,9 +210,9 @@ impl Keys {
         if let Some(plan) = self.owners.get(owner, now) {
             return Ok(plan);
         }
-        let ticket = self.owners.ticket();
+        let ticket = self.owners.ticket(now);
         let plan = self.store.owner(owner).await?.and_then(|owner| owner.plan);
-        self.owners.put(owner.clone(), plan.clone(), ticket, now);
+        self.owners.put(owner.clone(), plan.clone(), ticket);
         Ok(plan)
     }
 

@@ -7,7 +7,10 @@ use std::{
     collections::{HashMap, VecDeque},
     fmt,
     hash::Hash,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -85,14 +88,14 @@ struct Meter {
     others: Vec<(i64, u32)>,
     share: u32,
     share_until: i64,
-    /// The bucket in which the store said that nothing is left.
-    empty_at: Option<i64>,
+    /// The bucket in which the store said that nothing is left, and of which limit.
+    empty: Option<(i64, u32)>,
 }
 
 impl Meter {
     fn new(window: Window) -> Self {
         let (spent, others) = (VecDeque::new(), Vec::new());
-        Self { window, spent, others, share: 0, share_until: i64::MIN, empty_at: None }
+        Self { window, spent, others, share: 0, share_until: i64::MIN, empty: None }
     }
 
     /// Drops what has left the window.
@@ -105,9 +108,13 @@ impl Meter {
         if self.share_until < now {
             self.share = 0;
         }
-        if self.empty_at != Some(now) {
-            self.empty_at = None;
-        }
+    }
+
+    /// Whether nothing of `limit` was left in the bucket `since` or later: a higher one may have
+    /// some.
+    fn is_empty(&self, since: i64, limit: u32) -> bool {
+        let is_known = |(bucket, of): (i64, u32)| bucket >= since && limit <= of;
+        self.share == 0 && self.empty.is_some_and(is_known)
     }
 
     fn spend(&mut self, now: i64) {
@@ -127,6 +134,19 @@ impl Meter {
     fn comes_back(&self, now: i64) -> i64 {
         let oldest = self.spent.iter().chain(&self.others).map(|(bucket, _)| *bucket).min();
         oldest.unwrap_or(now).min(now) + self.window.buckets()
+    }
+
+    /// The refusal of a call in this second.
+    fn refusal(&self, second: i64, limit: u32) -> Allowance {
+        let (end, is_daily) = match self.window {
+            // Never longer than the window, even when another process holds a later share.
+            Window::Minute => (self.comes_back(second) - second, false),
+            Window::Day => ((second.div_euclid(DAY) + 1) * DAY - second, true),
+        };
+        let longest = if is_daily { DAY } else { self.window.buckets() };
+        let after = Duration::from_secs(end.clamp(1, longest).unsigned_abs());
+        let (limit, retry_after) = (Some(limit), Some(after));
+        Allowance { limit, remaining: 0, reset: after, retry_after, is_daily }
     }
 
     /// What to ask the store for.
@@ -151,13 +171,16 @@ impl Meter {
 /// replaces what it knows of this process with what each reservation says.
 #[derive(Debug)]
 struct Gauge {
+    /// The name under which the store keeps what it reserves. One that is forgotten and made again
+    /// has another: it does not know what the first one spent, and must not replace it.
+    node: String,
     meter: Mutex<Meter>,
     turn: Semaphore,
 }
 
 impl Gauge {
-    fn new(window: Window) -> Arc<Self> {
-        Arc::new(Self { meter: Mutex::new(Meter::new(window)), turn: Semaphore::new(1) })
+    fn new(window: Window, node: String) -> Arc<Self> {
+        Arc::new(Self { node, meter: Mutex::new(Meter::new(window)), turn: Semaphore::new(1) })
     }
 }
 
@@ -168,16 +191,19 @@ struct Gauges {
     day: Arc<Gauge>,
 }
 
+type Gauging<K> = Mutex<HashMap<K, Arc<Gauge>>>;
+
 /// Counts calls against limits.
 pub struct Limiter {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    /// The name of this start of this process.
+    /// The name of this start of this process, and how many gauges it made.
     node: String,
+    made: AtomicU64,
     /// The second at which the steady clock began.
     start: i64,
-    minutes: Mutex<HashMap<KeyId, Arc<Gauge>>>,
-    days: Mutex<HashMap<OwnerId, Arc<Gauge>>>,
+    minutes: Gauging<KeyId>,
+    days: Gauging<OwnerId>,
 }
 
 impl fmt::Debug for Limiter {
@@ -195,7 +221,7 @@ impl Limiter {
         let start = clock.now().as_second() - i64::try_from(clock.steady().as_secs()).unwrap_or(0);
         let node = data_encoding::HEXLOWER.encode(&id::random::<8>()?);
         let (minutes, days) = (Mutex::default(), Mutex::default());
-        Ok(Self { store, clock, node, start, minutes, days })
+        Ok(Self { store, clock, node, made: AtomicU64::new(0), start, minutes, days })
     }
 
     /// Counts one request of `caller`, if its limits allow it.
@@ -216,9 +242,13 @@ impl Limiter {
             if let Some(allowance) = self.try_spend(&gauges, limits) {
                 return Ok(allowance);
             }
-            self.refill(&gauges.minute, caller, (key.to_string(), limits.per_minute)).await?;
-            let of_owner = format!("owner:{}", caller.owner);
-            self.refill(&gauges.day, caller, (of_owner, limits.per_day)).await?;
+            let of_key = (key.to_string(), limits.per_minute);
+            let of_owner = (format!("owner:{}", caller.owner), limits.per_day);
+            for (gauge, of) in [(&gauges.minute, of_key), (&gauges.day, of_owner)] {
+                if let Some(refusal) = self.refill(gauge, caller, of).await? {
+                    return Ok(refusal);
+                }
+            }
         }
     }
 
@@ -229,17 +259,12 @@ impl Limiter {
         let (mut minute, mut of_day) = (lock(&gauges.minute.meter), lock(&gauges.day.meter));
         minute.turn(now);
         of_day.turn(day);
-        let is_over = |meter: &Meter, at, limit: Option<u32>| {
-            limit.is_some() && meter.share == 0 && meter.empty_at == Some(at)
-        };
-        if is_over(&of_day, day, limits.per_day) {
-            let end = (day + 1) * DAY - now;
-            return Some(refused(limits.per_day, end, true));
-        }
-        if is_over(&minute, now, limits.per_minute) {
-            // Never longer than the window, even when another process holds a later share.
-            let end = (minute.comes_back(now) - now).clamp(1, Window::Minute.buckets());
-            return Some(refused(limits.per_minute, end, false));
+        for (meter, bucket, limit) in
+            [(&of_day, day, limits.per_day), (&minute, now, limits.per_minute)]
+        {
+            if let Some(limit) = limit.filter(|limit| meter.is_empty(bucket, *limit)) {
+                return Some(meter.refusal(now, limit));
+            }
         }
         let lacks = |meter: &Meter, limit: Option<u32>| limit.is_some() && meter.share == 0;
         if lacks(&minute, limits.per_minute) || lacks(&of_day, limits.per_day) {
@@ -254,38 +279,56 @@ impl Limiter {
         Some(figures((&minute, now, limits.per_minute), (&of_day, day, limits.per_day), now))
     }
 
-    /// Reserves a share, when there is a limit and none is left.
+    /// Reserves a share, when there is a limit and none is left. Returns the refusal when nothing
+    /// was left at any time since it was asked, however long the store took to say so.
     async fn refill(
         &self,
         gauge: &Gauge,
         caller: &Caller,
         (subject, limit): (String, Option<u32>),
-    ) -> Result<()> {
-        let Some(limit) = limit else { return Ok(()) };
+    ) -> Result<Option<Allowance>> {
+        let Some(limit) = limit else { return Ok(None) };
+        let bucket = |meter: &Meter| match meter.window {
+            Window::Minute => self.second(),
+            Window::Day => self.second().div_euclid(DAY),
+        };
+        let since = bucket(&lock(&gauge.meter));
         let _turn = gauge.turn.acquire().await.map_err(Error::internal)?;
         let reserve = {
             let mut meter = lock(&gauge.meter);
-            let now = match meter.window {
-                Window::Minute => self.second(),
-                Window::Day => self.second().div_euclid(DAY),
-            };
+            let now = bucket(&meter);
             meter.turn(now);
-            if meter.share > 0 || meter.empty_at == Some(now) {
-                return Ok(());
+            if meter.share > 0 {
+                return Ok(None);
             }
-            Reserve { subject, node: self.node.clone(), ..meter.reserve(now, limit) }
+            if meter.is_empty(since, limit) {
+                return Ok(Some(meter.refusal(self.second(), limit)));
+            }
+            Reserve { subject, node: gauge.node.clone(), ..meter.reserve(now, limit) }
         };
         let share = self.store.reserve(&caller.owner, &reserve).await?;
         let mut meter = lock(&gauge.meter);
         (meter.share, meter.share_until) = (share.granted, reserve.until);
         meter.others = share.others;
-        meter.empty_at = (share.granted == 0).then_some(reserve.now);
-        Ok(())
+        meter.empty = (share.granted == 0).then_some((reserve.now, limit));
+        Ok((share.granted == 0).then(|| meter.refusal(self.second(), limit)))
     }
 
     fn gauges(&self, key: KeyId, owner: &OwnerId) -> Gauges {
-        let minute = gauge(&mut lock(&self.minutes), key, Window::Minute);
-        Gauges { minute, day: gauge(&mut lock(&self.days), owner.clone(), Window::Day) }
+        let minute = self.gauge(&self.minutes, key, Window::Minute);
+        Gauges { minute, day: self.gauge(&self.days, owner.clone(), Window::Day) }
+    }
+
+    /// The gauge of a subject. Past a bound the ones that nobody holds go: what they had reserved
+    /// counts as spent in the store until its window has passed.
+    fn gauge<K: Eq + Hash>(&self, all: &Gauging<K>, of: K, window: Window) -> Arc<Gauge> {
+        let mut all = lock(all);
+        if all.len() >= MOST && !all.contains_key(&of) {
+            all.retain(|_, gauge| Arc::strong_count(gauge) > 1);
+        }
+        let number = || self.made.fetch_add(1, Ordering::Relaxed);
+        let new = || Gauge::new(window, format!("{}-{}", self.node, number()));
+        all.entry(of).or_insert_with(new).clone()
     }
 
     fn second(&self) -> i64 {
@@ -293,22 +336,8 @@ impl Limiter {
     }
 }
 
-/// The gauge of a subject. Past a bound the ones that nobody holds go: what they had reserved
-/// counts as spent in the store until its window has passed.
-fn gauge<K: Eq + Hash>(all: &mut HashMap<K, Arc<Gauge>>, of: K, window: Window) -> Arc<Gauge> {
-    if all.len() >= MOST && !all.contains_key(&of) {
-        all.retain(|_, gauge| Arc::strong_count(gauge) > 1);
-    }
-    all.entry(of).or_insert_with(|| Gauge::new(window)).clone()
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn refused(limit: Option<u32>, seconds: i64, is_daily: bool) -> Allowance {
-    let after = Duration::from_secs(seconds.unsigned_abs().max(1));
-    Allowance { limit, remaining: 0, reset: after, retry_after: Some(after), is_daily }
 }
 
 /// The figures of the window that is nearer to its end.

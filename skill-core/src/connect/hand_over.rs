@@ -35,9 +35,14 @@ impl Connector {
         let credential = integration.auth().accept(given)?;
         let mut connection = self.fresh(caller, &*integration, label).await?;
         connection.app = self.apps.standard(&caller.owner, slug).await?.map(|app| app.id);
-        let (credential, account) = self.tried(&integration, &connection, credential).await?;
-        self.keep(&connection).await?;
-        self.settle(connection, &credential, account, caller.actor).await
+        let (this, actor) = (self.clone(), caller.actor);
+        // Trying an ended grant out renews it, which may end the one that was handed over.
+        self.unbroken(async move {
+            let (credential, account) = this.tried(&integration, &connection, credential).await?;
+            this.keep(&connection).await?;
+            this.settle(connection, &credential, account, actor).await
+        })
+        .await
     }
 
     /// Uses a link up: the person typed a credential in. A refused one leaves the link usable.
@@ -58,10 +63,15 @@ impl Connector {
         let credential = integration.auth().accept(given)?;
         let connection = self.ensure(&flow, &*integration).await?;
         let (credential, account) = self.tried(&integration, &connection, credential).await?;
-        if !self.store.depart(&flow.link, None, self.clock.now()).await? {
-            return Err(used());
-        }
-        self.settle(connection, &credential, account, Actor::Browser).await
+        let this = self.clone();
+        // With the link used up there is no second try.
+        self.unbroken(async move {
+            if !this.store.depart(&flow.link, None, this.clock.now()).await? {
+                return Err(used());
+            }
+            this.settle(connection, &credential, account, Actor::Browser).await
+        })
+        .await
     }
 
     /// Tries a handed-over credential out, renewing it once when it has ended.

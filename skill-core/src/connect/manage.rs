@@ -10,7 +10,10 @@ use crate::{
     error::{Error, Result},
     executor::negotiate,
     id::ConnectionId,
-    record::{audit::Entry, connection::Connection},
+    record::{
+        audit::{Actor, Entry},
+        connection::Connection,
+    },
 };
 
 /// How long revoking a grant may take.
@@ -65,13 +68,19 @@ impl Connector {
     pub async fn disconnect(&self, caller: &Caller, id: ConnectionId) -> Result<()> {
         let connection = self.connections.get(caller, id).await?;
         self.allow(caller, &connection.integration)?;
+        let (this, actor) = (self.clone(), caller.actor);
+        // What is revoked at the service is of no use here.
+        self.unbroken(async move { this.remove(connection, actor).await }).await
+    }
+
+    async fn remove(&self, connection: Connection, actor: Actor) -> Result<()> {
         let revoked = self.revoke(&connection).await;
         self.credentials.forget(&connection.at()).await?;
         if !self.connections.delete(&connection).await? {
             return Err(Error::not_found("there is no connection with this id"));
         }
-        let entry = Entry::new(self.clock.now(), caller.actor, caller.owner.clone());
-        let entry = entry.event("connection.deleted").target(id);
+        let entry = Entry::new(self.clock.now(), actor, connection.owner.clone());
+        let entry = entry.event("connection.deleted").target(connection.id);
         let entry = match revoked {
             Ok(()) => entry,
             Err(error) => entry.outcome(format!("done, not revoked upstream: {error}")),

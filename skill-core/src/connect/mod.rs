@@ -13,6 +13,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use tokio_util::task::TaskTracker;
 use url::Url;
 
 pub use self::manage::Change;
@@ -109,7 +110,9 @@ pub struct Return {
     pub issuer: Option<String>,
 }
 
-/// Connects accounts.
+/// Connects accounts. What has an effect at a provider goes on to its end even when nobody waits
+/// for it any more.
+#[derive(Clone)]
 pub struct Connector {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) vault: Arc<Vault>,
@@ -121,6 +124,7 @@ pub struct Connector {
     pub(crate) executor: Arc<Executor>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) return_urls: BTreeSet<String>,
+    pub(crate) tasks: TaskTracker,
 }
 
 impl fmt::Debug for Connector {
@@ -248,9 +252,20 @@ impl Connector {
         if departure.issuer.is_some() && departure.issuer != back.issuer {
             return Err(Error::invalid("another service answered than the one that was asked"));
         }
+        let (this, said) = (self.clone(), (back.code.clone(), back.error.clone()));
+        // A code is good once: whatever comes for it is kept.
+        self.unbroken(async move { this.land(flow, departure, said).await }).await
+    }
+
+    async fn land(
+        &self,
+        flow: Flow,
+        departure: Departure,
+        (code, error): (Option<SecretString>, Option<String>),
+    ) -> Result<(Connection, Option<String>)> {
         let integration = self.known(&flow.integration)?;
         let connection = self.ensure(&flow, &*integration).await?;
-        let exchanged = match (&back.code, back.error.as_deref()) {
+        let exchanged = match (&code, error.as_deref()) {
             (Some(code), None) => {
                 self.exchange(&flow, &departure, &*integration, &connection, code).await
             }
@@ -300,6 +315,14 @@ impl Connector {
             Step::Reconnect(_) => Err(Error::invalid("the service refused the sign-in: try again")),
             Step::Send(_) => Err(Error::internal("an exchange ended in the middle")),
         }
+    }
+
+    /// Does work that goes on when nobody waits for it any more.
+    async fn unbroken<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        self.tasks.spawn(work).await.map_err(Error::internal)?
     }
 
     /// The integration, if the caller may use it.
@@ -395,13 +418,13 @@ impl Connector {
     /// whatever was there.
     async fn settle(
         &self,
-        mut connection: Connection,
+        connection: Connection,
         credential: &Credential,
         account: Option<String>,
         actor: Actor,
     ) -> Result<Connection> {
         let at = connection.at();
-        loop {
+        let mut connection = loop {
             let seen = match self.credentials.reload(&at).await {
                 Ok(found) => found.map(|(_, revision)| revision),
                 // What cannot be opened any more is replaced, not mended.
@@ -411,13 +434,15 @@ impl Connector {
                 }
                 Err(error) => return Err(error),
             };
-            if self.credentials.replace(&at, credential, seen).await? {
-                break;
+            let is_kept = self.credentials.replace(&at, credential, seen).await?;
+            // Exchange and verification took their time: what was changed meanwhile stays.
+            let current = self.store.connection(&at.owner, at.id).await?;
+            let removed = || Error::not_found("the connection was removed meanwhile");
+            let current = current.ok_or_else(removed)?;
+            if is_kept {
+                break current;
             }
-            if self.store.connection(&at.owner, at.id).await?.is_none() {
-                return Err(Error::not_found("the connection was removed meanwhile"));
-            }
-        }
+        };
         connection.status = Status::Connected;
         connection.last_error = None;
         connection.expires_at = credential.expires_at;
@@ -431,6 +456,8 @@ impl Connector {
 
     /// Notes that connecting failed. A connection that works stays as it is.
     async fn fail(&self, connection: Connection, error: &Error) -> Result<()> {
+        let current = self.store.connection(&connection.owner, connection.id).await?;
+        let Some(connection) = current else { return Ok(()) };
         let status = match connection.status {
             Status::Pending | Status::Error => Status::Error,
             kept @ (Status::Connected | Status::Expired) => kept,

@@ -125,9 +125,9 @@ impl CredentialStore for Vault {
     }
 
     async fn reload(&self, at: &ConnectionRef) -> Result<Option<(Credential, Revision)>> {
-        let ticket = self.grants.ticket();
+        let ticket = self.grants.ticket(self.clock.steady());
         let Some(grant) = self.store.grant(at).await? else { return Ok(None) };
-        self.grants.put(at.clone(), grant.clone(), ticket, self.clock.steady());
+        self.grants.put(at.clone(), grant.clone(), ticket);
         self.read(at, grant).map(Some)
     }
 

@@ -17,7 +17,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     id::ExecutionId,
     name::OwnerId,
-    record::execution::Execution,
+    record::{Sealed, execution::Execution},
     store::{ExecutionFilter, Store},
 };
 
@@ -27,13 +27,18 @@ const DELAY: Duration = Duration::from_millis(50);
 const PAUSE: Duration = Duration::from_millis(500);
 /// Runs that may wait to be written; past this callers wait.
 const MOST: usize = 20_000;
+/// How often an engine that stops tries to write what is left.
+const LAST_TRIES: u32 = 5;
 /// Runs that are written in one transaction.
 const BATCH: usize = 2_000;
+
+/// A run that ended, and the outcome to be kept with its idempotency key.
+type Ended = (Execution, Option<Sealed>);
 
 /// Records runs in batches. Nothing is dropped: when it falls behind, callers wait.
 pub struct History {
     store: Arc<dyn Store>,
-    waiting: Mutex<HashMap<ExecutionId, Execution>>,
+    waiting: Mutex<HashMap<ExecutionId, Ended>>,
     room: Arc<Semaphore>,
     something: Notify,
     written: Notify,
@@ -79,12 +84,13 @@ impl History {
     }
 
     /// Records a run that ended. It is readable when this returns.
-    pub(crate) fn push(&self, run: Execution, room: Room) {
+    pub(super) fn push(&self, ended: Ended, room: Room) {
         room.0.forget();
+        let id = ended.0.id;
         if self.has_ended.load(Ordering::Acquire) {
-            tracing::error!(execution = %run.id, "a run outlived its engine and is not recorded");
+            tracing::error!(execution = %id, "a run outlived its engine and is not recorded");
         }
-        self.lock().insert(run.id, run);
+        self.lock().insert(id, ended);
         self.something.notify_one();
     }
 
@@ -93,7 +99,7 @@ impl History {
     /// # Errors
     /// [`ErrorKind::NotFound`] when the owner has no such run.
     pub async fn get(&self, owner: &OwnerId, id: ExecutionId) -> Result<Execution> {
-        let waiting = self.lock().get(&id).cloned();
+        let waiting = self.lock().get(&id).map(|(run, _)| run.clone());
         let found = match waiting {
             Some(run) => Some(run),
             None => self.store.execution(owner, id).await?,
@@ -118,31 +124,50 @@ impl History {
 
     /// Waits until everything that waits at this moment is written, or the store refuses it.
     async fn flush(&self) {
-        let written = self.written.notified();
-        if !self.has_ended.load(Ordering::Acquire) && !self.lock().is_empty() {
+        // The first pass to end may have begun before this moment; the second has not.
+        for _ in 0..2 {
+            let written = self.written.notified();
+            if self.has_ended.load(Ordering::Acquire) || self.lock().is_empty() {
+                return;
+            }
             self.something.notify_one();
             written.await;
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ExecutionId, Execution>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ExecutionId, Ended>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what waits. A run stays readable from memory until it is readable from the store.
+    /// Writes what waits at this moment. A run stays readable from memory until it is readable
+    /// from the store.
     async fn write_waiting(&self) -> Result<()> {
-        loop {
-            let batch = self.lock().values().take(BATCH).cloned().collect::<Vec<_>>();
-            if batch.is_empty() {
-                return Ok(());
-            }
-            let (ids, count) = (batch.iter().map(|run| run.id).collect::<Vec<_>>(), batch.len());
-            let rows = batch.into_iter().map(|run| (run, None)).collect::<Vec<_>>();
+        let all = self.lock().keys().copied().collect::<Vec<_>>();
+        for ids in all.chunks(BATCH) {
+            let rows = {
+                let waiting = self.lock();
+                ids.iter().filter_map(|id| waiting.get(id).cloned()).collect::<Vec<_>>()
+            };
             self.store.record(&rows).await?;
             let mut waiting = self.lock();
             ids.iter().for_each(|id| drop(waiting.remove(id)));
             drop(waiting);
-            self.room.add_permits(count);
+            self.room.add_permits(ids.len());
+        }
+        Ok(())
+    }
+
+    /// Writes what is left, trying a few times.
+    async fn write_rest(&self) {
+        for tries_left in (0..LAST_TRIES).rev() {
+            match self.write_waiting().await {
+                Ok(()) => return,
+                Err(error) if tries_left == 0 => {
+                    let (error, runs) = (error.log_line(), self.lock().len());
+                    tracing::error!(error, runs, "runs were not recorded");
+                }
+                Err(_) => tokio::time::sleep(PAUSE).await,
+            }
         }
     }
 }
@@ -172,9 +197,7 @@ async fn write(history: Arc<History>, stop: CancellationToken) {
         }
         history.written.notify_waiters();
     }
-    if let Err(error) = history.write_waiting().await {
-        tracing::error!(error = %error.log_line(), "runs were not recorded");
-    }
+    history.write_rest().await;
     history.has_ended.store(true, Ordering::Release);
     history.written.notify_waiters();
 }

@@ -84,6 +84,9 @@ impl Default for Settings {
 /// Access is renewed this long before it ends, or a tenth of its life when that is shorter.
 const MARGIN: Duration = Duration::from_secs(30);
 
+/// The largest outcome that waits in memory for a store that does not take it.
+const KEPT: usize = 64 * 1024;
+
 /// Runs calls.
 #[derive(Debug)]
 pub struct Executor {
@@ -148,15 +151,12 @@ impl Executor {
         }
         let answered = self.attempt(caller, (call, deadline), action, &mut run.execution).await;
         run.settle(&answered);
-        if is_durable {
-            match self.record_last(call, run, &answered).await {
-                Ok(()) => run.is_recorded = true,
-                // What was answered stays true: an error would ask for a second effect.
-                Err(error) => tracing::error!(
-                    execution = %run.execution.id, error = %error.log_line(),
-                    "the end of a run is not recorded yet"
-                ),
-            }
+        if is_durable && let Err(error) = self.record_last(call, run, &answered).await {
+            // What was answered stays true: an error would ask for a second effect.
+            tracing::error!(
+                execution = %run.execution.id, error = %error.log_line(),
+                "the end of a run is not recorded yet"
+            );
         }
         let (status, headers, data) = answered?;
         let (execution, timing) = (run.execution.id, run.execution.timing);
@@ -310,10 +310,11 @@ impl Executor {
             None => None,
             Some(key) => {
                 replay::check_key(key)?;
+                let named = call.connection.as_deref();
                 let expires = run.started_at.checked_add(self.settings.idempotency);
                 Some(Idempotency {
                     key: key.clone(),
-                    inputs: replay::hash(&call.params, call.connection.as_deref())?,
+                    inputs: replay::hash(&call.params, named, run.user.as_ref())?,
                     expires_at: expires.map_err(Error::internal)?,
                 })
             }
@@ -335,8 +336,9 @@ impl Executor {
         }
     }
 
-    /// Records durably how such a run ended. A failure that certainly had no effect leaves no
-    /// outcome, so that the same key can be used again.
+    /// Records durably how such a run ended; what the store does not take now, the history gives
+    /// it later. A failure that certainly had no effect leaves no outcome, so that the same key can
+    /// be used again.
     async fn record_last(
         &self,
         call: &CallRequest,
@@ -356,7 +358,14 @@ impl Executor {
             None
         };
         run.finish();
-        self.store.record(&[(run.execution.clone(), outcome)]).await
+        // A large one is not kept in memory: the run then stays as running, and its key taken.
+        let is_small = outcome.as_ref().is_none_or(|sealed| sealed.0.len() <= KEPT);
+        if is_small {
+            (run.is_recorded, run.outcome) = (false, outcome.clone());
+        }
+        self.store.record(&[(run.execution.clone(), outcome)]).await?;
+        run.is_recorded = true;
+        Ok(())
     }
 
     fn seal_outcome(&self, run: &Execution, answered: &Result<Answered>) -> Result<Sealed> {

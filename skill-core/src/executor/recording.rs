@@ -11,7 +11,10 @@ use crate::{
     error::{Error, ErrorKind, Result},
     id::ExecutionId,
     name::ActionName,
-    record::execution::{Execution, State, Timing},
+    record::{
+        Sealed,
+        execution::{Execution, State, Timing},
+    },
 };
 
 /// A run that is about to begin.
@@ -49,6 +52,8 @@ pub(super) struct Recording<'a> {
     room: Option<Room>,
     /// The store has its end already, or it was none of its own.
     pub(super) is_recorded: bool,
+    /// What a repeat is given, until the store has it.
+    pub(super) outcome: Option<Sealed>,
 }
 
 impl<'a> Recording<'a> {
@@ -65,7 +70,7 @@ impl<'a> Recording<'a> {
         })?;
         let room = Some(room?);
         let execution = execution(caller, action, executor.clock.now())?;
-        Ok(Self { executor, execution, watch, room, is_recorded: false })
+        Ok(Self { executor, execution, watch, room, is_recorded: false, outcome: None })
     }
 
     /// Notes what the answer means for the run.
@@ -96,7 +101,7 @@ impl<'a> Recording<'a> {
         self.finish();
         self.executor.observer.hear(&Event::Ended(&self.execution));
         if !self.is_recorded {
-            self.executor.history.push(self.execution.clone(), room);
+            self.executor.history.push((self.execution.clone(), self.outcome.take()), room);
         }
     }
 }
@@ -105,7 +110,9 @@ impl Drop for Recording<'_> {
     fn drop(&mut self) {
         // Only a call that nobody waits for any more comes here with its room.
         if self.room.is_some() {
-            self.execution.state = State::Cancelled;
+            if !self.execution.state.is_final() {
+                self.execution.state = State::Cancelled;
+            }
             self.close();
         }
     }

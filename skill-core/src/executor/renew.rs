@@ -26,7 +26,7 @@ use crate::{
     integration::Integration,
     record::{
         audit::{Actor, Entry},
-        connection::{Connection, Revision, Status},
+        connection::{Connection, ConnectionRef, Revision, Status},
     },
     store::Store,
     transport::Transport,
@@ -39,6 +39,9 @@ const REQUESTS: Duration = Duration::from_secs(25);
 /// How long to wait for another process that holds the lease, altogether and between two looks.
 const PATIENCE: Duration = Duration::from_secs(40);
 const LOOK: Duration = Duration::from_millis(150);
+/// How long a new grant is held out to a store that does not take it. With the requests before it
+/// that is less than the lease.
+const KEEPING: Duration = Duration::from_secs(15);
 /// The largest answer of a token endpoint.
 const ANSWER: usize = 64 * 1024 + 1;
 
@@ -227,8 +230,11 @@ impl Renewer {
         let deadline = Deadline::after(REQUESTS);
         let step = negotiate(&*self.transport, integration, &exchange, deadline).await;
         if let Ok(Step::Done(new)) = &step {
-            if self.credentials.replace(&at, new, Some(seen)).await? {
-                self.note(connection, Ok(new)).await?;
+            if self.keep(&at, new, seen).await?
+                && let Err(error) = self.note(connection, Ok(new)).await
+            {
+                // The grant is good all the same.
+                tracing::warn!(connection = %at.id, error = %error.log_line(), "not noted");
             }
             return Ok(Outcome::Renewed);
         }
@@ -246,6 +252,24 @@ impl Renewer {
             }
             (Ok(Step::Done(_) | Step::Send(_)), _) => {
                 Err(Error::internal("an exchange ended in the middle"))
+            }
+        }
+    }
+
+    /// Stores the new grant. The provider may have ended the old one with it: a store that fails
+    /// for a moment must not lose it.
+    async fn keep(&self, at: &ConnectionRef, new: &Credential, seen: Revision) -> Result<bool> {
+        let patience = Deadline::after(KEEPING);
+        loop {
+            match self.credentials.replace(at, new, Some(seen)).await {
+                Err(error)
+                    if error.kind() == ErrorKind::Unavailable
+                        && !patience.remaining().is_zero() =>
+                {
+                    tracing::warn!(connection = %at.id, error = %error.log_line(), "a new grant is not stored yet");
+                    tokio::time::sleep(LOOK).await;
+                }
+                done => return done,
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::{
     credential::seal::Binding,
     error::{Detail, Error, ErrorKind, Result},
     id::ExecutionId,
-    name::OwnerId,
+    name::{OwnerId, UserId},
     record::execution::Timing,
 };
 
@@ -27,9 +27,15 @@ pub(super) fn check_key(key: &str) -> Result<()> {
     Err(Error::invalid("expected an idempotency key of 1 to 255 visible ASCII characters"))
 }
 
-/// The hash of inputs as parsed JSON: the order of members does not matter.
-pub(super) fn hash(params: &Map<String, Value>, connection: Option<&str>) -> Result<[u8; 32]> {
-    let inputs = serde_json::to_vec(&(params, connection)).map_err(Error::internal)?;
+/// The hash of inputs as parsed JSON: the order of members does not matter. For whom the call is
+/// made is one of them: nobody gets the answer to another person.
+pub(super) fn hash(
+    params: &Map<String, Value>,
+    connection: Option<&str>,
+    user: Option<&UserId>,
+) -> Result<[u8; 32]> {
+    let inputs = (params, connection, user.map(UserId::as_str));
+    let inputs = serde_json::to_vec(&inputs).map_err(Error::internal)?;
     Ok(Sha256::digest(inputs).into())
 }
 

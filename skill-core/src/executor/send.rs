@@ -45,12 +45,28 @@ pub(super) struct Prepared<'a> {
 pub(super) type Answered = (StatusCode, HeaderMap, Data);
 
 impl Executor {
-    /// Sends, and reads the answer.
+    /// Sends, and reads the answer. What the first try may have done stays possible, however
+    /// little the second one reached.
     pub(super) async fn send(
         &self,
         prepared: Prepared<'_>,
-        mut grant: Grant,
+        grant: Grant,
         run: &mut Execution,
+    ) -> Result<Answered> {
+        let mut may_have_happened = false;
+        let answered = self.try_twice(prepared, grant, (run, &mut may_have_happened)).await;
+        answered.map_err(
+            |error| {
+                if may_have_happened { error.retry(Retry::IfIdempotent) } else { error }
+            },
+        )
+    }
+
+    async fn try_twice(
+        &self,
+        prepared: Prepared<'_>,
+        mut grant: Grant,
+        (run, may_have_happened): (&mut Execution, &mut bool),
     ) -> Result<Answered> {
         let auth = prepared.action.integration.auth();
         let slug = &prepared.action.integration.info().slug;
@@ -78,6 +94,7 @@ impl Executor {
             match verdict {
                 Verdict::Again(pause) if !is_repeat && fits(pause, prepared.deadline) => {
                     is_repeat = true;
+                    *may_have_happened = sent.is_err_and(|error| is_unknown(&error));
                     self.observer.hear(&Event::Repeated { integration: slug, reason });
                     tokio::time::sleep(pause).await;
                 }
@@ -172,13 +189,18 @@ impl Executor {
     }
 }
 
+/// Whether the request may have taken effect.
+fn is_unknown(error: &Error) -> bool {
+    error.retry_state() == Retry::IfIdempotent
+}
+
 fn fits(pause: Duration, deadline: Deadline) -> bool {
     pause < deadline.remaining()
 }
 
 /// What a failure means when something may have happened that must not happen twice.
 fn unknown(error: Error, may_repeat: bool) -> Error {
-    if may_repeat || error.retry_state() != Retry::IfIdempotent {
+    if may_repeat || !is_unknown(&error) {
         return error;
     }
     let reason = "outcome_unknown";

@@ -54,7 +54,7 @@ pub struct Reserve {
     pub subject: String,
     /// The window.
     pub window: Window,
-    /// The process that asks; each start of a process has its own name.
+    /// Who asks: one counter of one start of one process, which alone knows what it spent.
     pub node: String,
     /// What this process has spent, by bucket: replaces whatever stands for it.
     pub spent: Vec<(i64, u32)>,

@@ -1,5 +1,6 @@
 //! Connecting an account: from the link to the grant, and nothing for anybody else.
 
+mod hang_up;
 mod manage;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

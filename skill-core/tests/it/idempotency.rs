@@ -6,13 +6,14 @@ use serde_json::json;
 use skill_core::{
     ErrorKind,
     call::{CallRequest, Data},
+    error::Retry,
     record::execution::State,
     store::{ExecutionFilter, MemoryStore, Store, sqlite::SqliteStore},
 };
 use tokio::sync::Notify;
 
 use super::{
-    fixture::{World, call, owner},
+    fixture::{World, acting_for, call, owner},
     script::{cut, json as answer, late, typed, unreachable},
     watched::Watched,
 };
@@ -183,6 +184,35 @@ async fn other_owners_and_actions_have_keys_of_their_own() {
 }
 
 #[tokio::test]
+async fn one_person_never_gets_the_answer_to_another() {
+    let (_dir, stores) = stores();
+    for store in stores {
+        let world = World::over(store).await;
+        let (ada, bob) = (acting_for(&world.caller, "ada"), acting_for(&world.caller, "bob"));
+        world.engine.call(&ada, make("k")).await.unwrap();
+        assert!(world.engine.call(&ada, make("k")).await.unwrap().is_replay);
+        for other in [&bob, &world.caller] {
+            let error = world.engine.call(other, make("k")).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::IdempotencyMismatch);
+        }
+        world.engine.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_try_that_reached_nothing_takes_nothing_back() {
+    let world = World::new().await;
+    let charge = || call("open", "charge").param("amount", 5).idempotency_key("k");
+    world.script.queue([Err(cut()), Err(unreachable())]);
+    let first = world.engine.call(&world.caller, charge()).await.unwrap_err();
+    assert_eq!(first.retry_state(), Retry::IfIdempotent);
+    // Another run would go out under another key of the service's: a second charge.
+    let again = world.engine.call(&world.caller, charge()).await.unwrap_err();
+    assert_eq!(again.kind(), first.kind());
+    assert_eq!(world.script.sent().len(), 2);
+}
+
+#[tokio::test]
 async fn a_refusal_is_not_remembered() {
     let world = World::new().await;
     let bad = call("open", "make_item").idempotency_key("k");
@@ -310,10 +340,16 @@ async fn an_effect_that_cannot_be_recorded_is_answered_and_not_repeated() {
     store.heal("record");
     let error = world.engine.call(&world.caller, make("k")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
+    // The store takes the outcome as soon as it takes anything.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let again = world.engine.call(&world.caller, make("k")).await.unwrap();
+    assert_eq!((again.execution, again.is_replay), (reply.execution, true));
     assert_eq!(world.script.sent().len(), 2);
     world.engine.stop().await;
-    let run = world.store.execution(&world.caller.owner, paid.execution).await.unwrap();
-    assert_eq!(run.unwrap().state, State::Success);
+    for id in [paid.execution, reply.execution] {
+        let run = world.store.execution(&world.caller.owner, id).await.unwrap();
+        assert_eq!(run.unwrap().state, State::Success);
+    }
 }
 
 #[tokio::test]

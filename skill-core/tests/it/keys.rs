@@ -80,6 +80,24 @@ async fn a_revocation_during_a_look_up_wins() {
 }
 
 #[tokio::test]
+async fn a_look_up_that_takes_long_is_believed_no_longer_for_it() {
+    let store = Watched::new();
+    let world = World::over(store.clone()).await;
+    let another = world.another().await;
+    let (key, plain) = create(&world, &world.caller, api()).await;
+    let clock = world.clock.clone();
+    store.once_after("key_by_hash", move || {
+        let clock = clock.clone();
+        Box::pin(async move { clock.advance(Duration::from_millis(900)) })
+    });
+    another.present(plain.expose()).await.unwrap();
+    // As far as that look-up knows, this was done while it went on.
+    world.engine.keys().revoke(&world.caller, key.id).await.unwrap();
+    world.clock.advance(Duration::from_millis(100));
+    assert!(another.present(plain.expose()).await.is_none());
+}
+
+#[tokio::test]
 async fn a_key_ends_when_it_was_to_end() {
     let world = World::new().await;
     let wanted = NewKey { expires_in: Some(Duration::from_secs(90)), ..api() };

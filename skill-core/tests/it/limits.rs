@@ -347,6 +347,55 @@ async fn another_plan_holds_at_once() {
 }
 
 #[tokio::test]
+async fn a_better_plan_holds_on_a_day_that_is_used_up() {
+    let store = Arc::new(MemoryStore::new());
+    let world = World::with(store, |builder| builder.plans(per_day(10))).await;
+    let caller = world.key().await;
+    world.engine.set_plan(&caller.owner, "free").await.unwrap();
+    for n in 0..5 {
+        let went = world.engine.call(&caller, call("open", "whoami")).await;
+        assert_eq!(went.is_ok(), n < 3);
+    }
+    world.engine.set_plan(&caller.owner, "standard").await.unwrap();
+    for n in 3..12 {
+        let went = world.engine.call(&caller, call("open", "whoami")).await;
+        assert_eq!(went.is_ok(), n < 10, "{n}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_store_refuses_what_it_refuses() {
+    let (store, clock) = (Watched::new(), Arc::new(ManualClock::new(noon())));
+    let (shared, caller) = (store.clone() as Arc<dyn Store>, somebody());
+    let keys = process(&shared, &clock, &per_minute(1));
+    admit(&keys, &caller).await.unwrap();
+    clock.advance(Duration::from_secs(1));
+    let before = store.count("reserve");
+    let late = clock.clone();
+    store.once_after("reserve", move || {
+        let late = late.clone();
+        Box::pin(async move { late.advance(Duration::from_secs(2)) })
+    });
+    let refused = admit(&keys, &caller).await.unwrap_err();
+    assert!(refused.retry_after.is_some_and(|after| after <= Duration::from_secs(59)));
+    assert_eq!(store.count("reserve"), before + 1);
+}
+
+/// There are more callers than meters are kept for.
+#[tokio::test]
+async fn a_meter_that_was_forgotten_grants_nothing_twice() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let clock = Arc::new(ManualClock::new(noon()));
+    let (keys, caller) = (process(&store, &clock, &per_day(1)), somebody());
+    admit(&keys, &caller).await.unwrap();
+    for n in 0..100_000 {
+        let owner = OwnerId::parse(&format!("owner-{n}")).unwrap();
+        admit(&keys, &Caller { owner, ..somebody() }).await.unwrap();
+    }
+    assert!(admit(&keys, &caller).await.unwrap_err().is_daily);
+}
+
+#[tokio::test]
 async fn a_refused_call_goes_nowhere() {
     let store = Arc::new(MemoryStore::new());
     let world = World::with(store, |builder| builder.plans(per_minute(2))).await;

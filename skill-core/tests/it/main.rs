@@ -6,6 +6,7 @@ mod architecture;
 mod call;
 mod connect;
 mod fixture;
+mod history;
 mod idempotency;
 mod keys;
 mod limits;

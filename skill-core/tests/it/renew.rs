@@ -351,6 +351,22 @@ async fn a_caller_that_hangs_up_loses_no_rotated_token() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_store_that_fails_for_a_moment_loses_no_rotated_token() {
+    let store = Watched::new();
+    let (world, provider, connection) = ended_over(store.clone()).await;
+    store.fail("replace_grant");
+    let (engine, caller) = (world.engine.clone(), world.caller.clone());
+    let going = tokio::spawn(async move { engine.call(&caller, read()).await });
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    store.heal("replace_grant");
+    assert_eq!(going.await.unwrap().unwrap().status, 200);
+    assert_eq!(
+        (provider.refreshes(), kept(&world, &connection).await.status),
+        (1, Status::Connected)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_renewal_outlives_the_deadline_of_its_call() {
     let (world, provider, _) = ended().await;
     let go = slow_tokens(&world, &provider);
