@@ -103,7 +103,7 @@ fn pairs(details: &[Detail]) -> Vec<(String, String)> {
     details.iter().map(|detail| (detail.field.clone(), detail.issue.clone())).collect()
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 pub(super) fn read(execution: ExecutionId, text: &str) -> Result<Reply> {
     let unreadable = || Error::internal("a recorded outcome cannot be read");
     let (status, data) = match serde_json::from_str(text).map_err(|_| unreadable())? {

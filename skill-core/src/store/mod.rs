@@ -4,7 +4,7 @@
 //! key and a connect link are how an owner is *found*.
 //!
 //! To add a backend: a folder with one file per part, one line where stores are opened, and a test
-//! that runs [`suite`] against it. Promises stand in the traits' docs and are tested in the suite.
+//! that runs `suite` against it. Promises stand in the traits' docs and are tested in the suite.
 
 mod memory;
 #[cfg(feature = "sqlite")]

@@ -1,6 +1,6 @@
 //! The ways of signing a request, one file each.
 //!
-//! To add one: write the file and add its line to [`TABLE`].
+//! To add one: write the file and add its line to `TABLE`.
 
 mod api_key;
 mod basic;

@@ -3,7 +3,7 @@
 //! Each case is one promise of the traits' docs and takes an empty store. [`CASES`] lists them all;
 //! [`for_each_store_case!`](crate::for_each_store_case) makes one test of each:
 //!
-//! ```ignore
+//! ```text
 //! macro_rules! cases {
 //!     ($($part:ident::$case:ident,)*) => {$(
 //!         #[tokio::test(flavor = "multi_thread")]
