@@ -162,6 +162,7 @@ impl Keys {
                 actor: Actor::Key(key.id),
                 scopes: key.scopes.clone(),
                 tier: key.tier.clone(),
+                until: key.expires_at,
             }));
         }
         let failed = |address| self.addresses.count(address, self.clock.steady());
@@ -236,8 +237,8 @@ impl Keys {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] for a bad name or life, [`ErrorKind::ScopeMissing`] when the
-    /// new key would have more scopes than its maker, [`ErrorKind::PlanLimit`] when the owner's
-    /// plan allows no more.
+    /// new key would have more scopes than its maker or outlive it, [`ErrorKind::PlanLimit`] when
+    /// the owner's plan allows no more.
     pub async fn create(&self, caller: &Caller, wanted: NewKey) -> Result<(Key, PlainKey)> {
         let at = self.now();
         let expires_at = check(&wanted, at)?;
@@ -245,6 +246,11 @@ impl Keys {
             let message = "a key cannot make a key with more scopes than its own";
             return Err(Error::new(ErrorKind::ScopeMissing, message));
         }
+        if caller.until.is_some_and(|end| expires_at.is_some_and(|asked| asked > end)) {
+            let message = "a key cannot make a key that outlives it: ask for a shorter life";
+            return Err(Error::new(ErrorKind::ScopeMissing, message));
+        }
+        let expires_at = expires_at.or(caller.until);
         let plain = PlainKey::generate(wanted.kind)?;
         let owner = self.store.ensure_owner(&Owner::new(caller.owner.clone(), at)).await?;
         let key = Key {

@@ -8,6 +8,8 @@ mod key;
 mod limit;
 mod plan;
 
+use jiff::Timestamp;
+
 use crate::{
     error::{Error, ErrorKind},
     id::KeyId,
@@ -48,12 +50,15 @@ pub struct Caller {
     pub scopes: Scopes,
     /// The tier of limits of its key.
     pub tier: Option<String>,
+    /// When its key ends: what it makes ends no later.
+    pub until: Option<Timestamp>,
 }
 
 impl Caller {
     /// Whoever may read the data directory, acting for `owner`.
     pub fn operator(owner: OwnerId) -> Self {
-        Self { owner, user: None, actor: Actor::Operator, scopes: Scopes::all(), tier: None }
+        let (actor, scopes) = (Actor::Operator, Scopes::all());
+        Self { owner, user: None, actor, scopes, tier: None, until: None }
     }
 
     /// The key, when the caller came through one.

@@ -269,3 +269,16 @@ async fn a_plan_bounds_keys_whoever_is_first() {
 async fn refused_again(world: &World) -> ErrorKind {
     refused(world, &world.caller, api()).await
 }
+
+#[tokio::test]
+async fn a_key_makes_none_that_outlives_it() {
+    let world = World::new().await;
+    let hour = Duration::from_secs(3600);
+    let short = NewKey { expires_in: Some(hour), ..NewKey::new("agent", Kind::Temporary) };
+    let (maker, plain) = create(&world, &world.caller, short).await;
+    let caller = world.present(plain.expose()).await.unwrap();
+    let (made, _) = create(&world, &caller, api()).await;
+    assert_eq!(made.expires_at, maker.expires_at);
+    let longer = NewKey { expires_in: Some(hour * 2), ..api() };
+    assert_eq!(refused(&world, &caller, longer).await, ErrorKind::ScopeMissing);
+}
