@@ -61,11 +61,17 @@ pub trait KeyStore {
     async fn revoke_key(&self, owner: &OwnerId, id: KeyId, at: Timestamp) -> Result<bool>;
 }
 
+/// The time at or before which a connection must have been begun at `now` to count as abandoned
+/// while it is pending: longer ago than any link and any sign-in lives.
+pub fn abandoned(now: Timestamp) -> Timestamp {
+    now.checked_sub(Duration::from_secs(3600)).unwrap_or(Timestamp::MIN)
+}
+
 /// Connections.
 #[async_trait]
 pub trait ConnectionStore {
     /// Keeps a new connection, durably, unless its owner has `most` already: then nothing changes
-    /// and it returns false. Counting and keeping are one transaction. No connection becomes the
+    /// and it returns false. The owner's [`abandoned`] ones go first. Counting and keeping are one transaction. No connection becomes the
     /// default one by itself.
     async fn insert_connection(&self, connection: &Connection, most: Option<u32>) -> Result<bool>;
     /// Returns the owner's connection.

@@ -7,14 +7,19 @@ use crate::{
     error::Result,
     id::ConnectionId,
     name::{OwnerId, Slug},
-    record::connection::Connection,
-    store::ConnectionStore,
+    record::connection::{Connection, Status},
+    store::{ConnectionStore, abandoned},
 };
 
 #[async_trait]
 impl ConnectionStore for MemoryStore {
     async fn insert_connection(&self, connection: &Connection, most: Option<u32>) -> Result<bool> {
         let mut tables = self.lock();
+        let before = abandoned(connection.created_at);
+        tables.connections.retain(|_, old| {
+            let is_pending = old.owner == connection.owner && old.status == Status::Pending;
+            !is_pending || old.created_at > before
+        });
         let standing = tables.connections.values().filter(|c| c.owner == connection.owner);
         if most.is_some_and(|most| standing.count() >= most as usize) {
             return Ok(false);

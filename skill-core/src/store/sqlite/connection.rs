@@ -13,7 +13,7 @@ use crate::{
     id::{AppId, ConnectionId},
     name::{OwnerId, Slug, UserId},
     record::connection::{Connection, Status},
-    store::ConnectionStore,
+    store::{ConnectionStore, abandoned},
 };
 
 macro_rules! select {
@@ -53,6 +53,10 @@ impl ConnectionStore for SqliteStore {
     async fn insert_connection(&self, connection: &Connection, most: Option<u32>) -> Result<bool> {
         let new = connection.clone();
         self.write(move |database| {
+            let sql = "DELETE FROM connections
+                       WHERE owner = ?1 AND status = 'pending' AND created_at_us <= ?2";
+            let before = abandoned(new.created_at).as_microsecond();
+            execute(database, sql, params![new.owner.as_str(), before])?;
             let sql = "SELECT count(*) FROM connections WHERE owner = ?1";
             if let Some(most) = most
                 && count(database, sql, [new.owner.as_str()])? >= u64::from(most)

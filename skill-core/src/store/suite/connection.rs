@@ -164,3 +164,16 @@ pub(super) async fn another_owners_connection_acts_like_a_missing_one(store: Arc
     assert!(!store.delete_connection(&rival(), mine.id).await.unwrap());
     assert_eq!(store.connection(&acme(), mine.id).await.unwrap(), Some(mine));
 }
+
+pub(super) async fn an_abandoned_connection_gives_its_place_back(store: Arc<dyn Store>) {
+    let pending = |n| Connection { status: Status::Pending, ..connection(n) };
+    let (old, young, next) = (pending(0), pending(60), pending(3600));
+    assert!(store.insert_connection(&old, Some(2)).await.unwrap());
+    assert!(store.insert_connection(&young, Some(2)).await.unwrap());
+    assert!(store.insert_connection(&next, Some(2)).await.unwrap());
+    assert_eq!(ids(&*store, None).await, [young.id, next.id]);
+    let used = Connection { status: Status::Connected, ..young.clone() };
+    assert!(store.update_connection(&used).await.unwrap());
+    assert!(store.insert_connection(&pending(7200), Some(2)).await.unwrap());
+    assert!(ids(&*store, None).await.contains(&young.id));
+}

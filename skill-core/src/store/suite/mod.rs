@@ -69,6 +69,7 @@ macro_rules! for_each_store_case {
             audit::entries_of_another_owner_are_not_seen,
             connection::a_connection_reads_back_as_it_was_kept,
             connection::an_update_changes_what_may_change_and_nothing_else,
+            connection::an_abandoned_connection_gives_its_place_back,
             connection::another_owners_connection_acts_like_a_missing_one,
             connection::connections_are_capped,
             connection::connections_are_listed_the_oldest_first,
