@@ -57,7 +57,7 @@ impl Connector {
     ) -> Result<Connection> {
         let flow = self.flow(link).await?;
         let integration = self.known(&flow.integration)?;
-        if integration.auth().kind() == "oauth2" {
+        if integration.auth().asks_a_person() {
             return Err(Error::invalid("this integration asks a person, not for a key"));
         }
         let credential = integration.auth().accept(given)?;

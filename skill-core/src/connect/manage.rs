@@ -90,7 +90,7 @@ impl Connector {
 
     async fn revoke(&self, connection: &Connection) -> Result<()> {
         let Ok(integration) = self.known(&connection.integration) else { return Ok(()) };
-        if integration.auth().kind() != "oauth2" {
+        if !integration.auth().asks_a_person() {
             return Ok(());
         }
         let Some((credential, _)) = self.credentials.load(&connection.at()).await? else {

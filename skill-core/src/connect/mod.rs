@@ -154,7 +154,7 @@ impl Connector {
             return Err(Error::invalid(issue).detail("return_url", issue));
         }
         let mut connection = self.fresh(caller, &*integration, wanted.label).await?;
-        if integration.auth().kind() == "oauth2" {
+        if integration.auth().asks_a_person() {
             let app = self.apps.standard(&caller.owner, &wanted.integration).await?;
             connection.app = Some(app.ok_or_else(no_client)?.id);
         }
@@ -177,7 +177,7 @@ impl Connector {
         let integration = self.known(&flow.integration)?;
         let auth = integration.auth();
         let at = &flow.connection;
-        let fields = if auth.kind() == "oauth2" { &[] } else { auth.fields() };
+        let fields = if auth.asks_a_person() { &[] } else { auth.fields() };
         Ok(Visit {
             integration: integration.info().name.clone(),
             owner: at.user.as_ref().map_or_else(|| at.owner.to_string(), ToString::to_string),
@@ -399,7 +399,7 @@ impl Connector {
         let new =
             Connection::new(at.id, at.owner.clone(), flow.integration.clone(), self.clock.now());
         let mut connection = Connection { user: at.user.clone(), ..new };
-        if integration.auth().kind() == "oauth2" {
+        if integration.auth().asks_a_person() {
             let app = self.apps.standard(&at.owner, &flow.integration).await?;
             connection.app = Some(app.ok_or_else(no_client)?.id);
         }

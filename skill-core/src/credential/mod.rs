@@ -275,6 +275,11 @@ pub trait AuthScheme: fmt::Debug + Send + Sync + 'static {
         true
     }
 
+    /// Whether a credential comes from a person's yes at the provider, through an app.
+    fn asks_a_person(&self) -> bool {
+        false
+    }
+
     /// What has to be filled in to hand over a credential.
     fn fields(&self) -> &[Field];
 
@@ -292,11 +297,6 @@ pub trait AuthScheme: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the credential does not fit.
     fn sign(&self, request: &mut Outgoing, credential: &Credential, at: &Moment) -> Result<()>;
-
-    /// Whether signing reads the body, so that a stream has to be read first.
-    fn needs_body(&self) -> bool {
-        false
-    }
 
     /// Whether the credential can be renewed without a person.
     fn is_renewable(&self, _credential: &Credential) -> bool {

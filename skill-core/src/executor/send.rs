@@ -135,7 +135,7 @@ impl Executor {
         let why = "the service refused the credential (401): check it, or reconnect";
         self.note(connection, why).await?;
         // A scheme that could renew, with a grant that cannot: a person has to reconnect it.
-        let can_renew = auth.kind() == "oauth2";
+        let can_renew = auth.asks_a_person();
         if can_renew { Err(self.dead(connection).await) } else { Ok(None) }
     }
 

@@ -48,7 +48,7 @@ const _: Option<&dyn Transport> = None;
 ///
 /// ```
 /// use skill_core::transport::Payload;
-/// assert!(Payload::Empty.is_repeatable());
+/// assert!(Payload::Empty.repeat().is_some());
 /// ```
 #[derive(Default)]
 pub enum Payload {
@@ -62,11 +62,6 @@ pub enum Payload {
 }
 
 impl Payload {
-    /// Whether the payload can be sent a second time.
-    pub fn is_repeatable(&self) -> bool {
-        !matches!(self, Self::Stream(_))
-    }
-
     /// A second copy; `None` for a stream.
     pub fn repeat(&self) -> Option<Self> {
         match self {

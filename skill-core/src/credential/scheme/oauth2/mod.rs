@@ -155,6 +155,10 @@ impl AuthScheme for OAuth2 {
         "oauth2"
     }
 
+    fn asks_a_person(&self) -> bool {
+        true
+    }
+
     fn fields(&self) -> &[Field] {
         &self.fields
     }
