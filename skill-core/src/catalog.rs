@@ -6,8 +6,9 @@ use crate::{
     endpoint::Endpoint,
     error::{Detail, Error, Result},
     integration::Integration,
-    name::{ActionName, Slug},
-    skill::{Skill, Version},
+    name::{ActionName, Slug, Version},
+    schema::Schema,
+    skill::Skill,
 };
 
 /// Words that are scopes of management: an integration of that name would share its scope.
@@ -29,11 +30,44 @@ pub struct Catalog {
 
 /// An endpoint and the integration it belongs to.
 #[derive(Debug, Clone)]
-pub struct Action {
+pub struct Operation {
     /// The integration.
     pub integration: Arc<dyn Integration>,
     /// The endpoint.
     pub endpoint: Arc<dyn Endpoint>,
+}
+
+/// What can be asked for: an endpoint of an integration, or a skill.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// One operation of an outside service.
+    Endpoint(Operation),
+    /// A piece of work.
+    Skill(Arc<dyn Skill>),
+}
+
+impl Action {
+    /// Its name.
+    pub fn name(&self) -> ActionName {
+        match self {
+            Self::Endpoint(Operation { integration, endpoint }) => ActionName {
+                namespace: integration.info().slug.clone(),
+                name: endpoint.info().name.clone(),
+            },
+            Self::Skill(skill) => {
+                let info = skill.info();
+                ActionName { namespace: info.category.clone(), name: info.name.clone() }
+            }
+        }
+    }
+
+    /// What its inputs must look like.
+    pub fn schema(&self) -> &Schema {
+        match self {
+            Self::Endpoint(operation) => &operation.endpoint.info().schema,
+            Self::Skill(skill) => &skill.info().input,
+        }
+    }
 }
 
 impl Catalog {
@@ -74,10 +108,19 @@ impl Catalog {
     }
 
     /// Finds an endpoint; `_` and `-` are alike.
-    pub fn find(&self, name: &ActionName) -> Option<Action> {
+    pub fn find(&self, name: &ActionName) -> Option<Operation> {
         let integration = self.integrations.get(&name.namespace)?;
         let endpoint = integration.endpoint(name.name.canonical())?;
-        Some(Action { integration: integration.clone(), endpoint })
+        Some(Operation { integration: integration.clone(), endpoint })
+    }
+
+    /// Finds an action: an endpoint, or the newest version of a skill.
+    pub fn action(&self, name: &ActionName) -> Option<Action> {
+        let skill = || {
+            let versions = self.skills.get(&(name.namespace.clone(), name.name.clone()))?;
+            versions.values().next_back().cloned().map(Action::Skill)
+        };
+        self.find(name).map(Action::Endpoint).or_else(skill)
     }
 
     /// Finds an integration.

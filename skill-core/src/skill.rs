@@ -10,58 +10,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     call::{CallRequest, Reply},
     error::{Error, Result},
-    name::Slug,
+    name::{Slug, Version},
     record::execution::Class,
     schema::Schema,
 };
-
-/// A version: `v1`, or `v1.2`.
-///
-/// ```
-/// use skill_core::skill::Version;
-/// assert_eq!(Version::parse("v1")?, Version { major: 1, minor: None });
-/// assert!(Version::parse("1.0").is_err());
-/// # Ok::<(), skill_core::Error>(())
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Version {
-    /// The number after `v`.
-    pub major: u32,
-    /// The number after the dot.
-    pub minor: Option<u32>,
-}
-
-impl Version {
-    /// Reads a version: `^v\d+(\.\d+)?$`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it is none.
-    pub fn parse(text: &str) -> Result<Self> {
-        let number = |text: &str| {
-            let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-            text.parse().ok().filter(|_| digits)
-        };
-        let read = || {
-            let rest = text.strip_prefix('v')?;
-            match rest.split_once('.') {
-                None => Some(Self { major: number(rest)?, minor: None }),
-                Some((major, minor)) => {
-                    Some(Self { major: number(major)?, minor: Some(number(minor)?) })
-                }
-            }
-        };
-        read().ok_or_else(|| Error::invalid("expected a version such as `v1` or `v1.2`"))
-    }
-}
-
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.minor {
-            None => write!(f, "v{}", self.major),
-            Some(minor) => write!(f, "v{}.{minor}", self.major),
-        }
-    }
-}
 
 /// What is known about a skill without running it.
 #[derive(Debug)]
@@ -162,18 +114,5 @@ impl SkillContext {
         let recorded = serde_json::to_value(&value).map_err(Error::internal)?;
         self.host.record(&step, &recorded).await?;
         Ok(value)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_two_forms_are_versions() {
-        assert_eq!(Version::parse("v2.10").unwrap().to_string(), "v2.10");
-        for text in ["", "v", "1", "v1.", "v.1", "v1.2.3", "v+1", "V1", "v1 ", "v99999999999"] {
-            assert!(Version::parse(text).is_err(), "{text}");
-        }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     id::ExecutionId,
     name::OwnerId,
-    record::{Sealed, execution::Execution},
+    record::execution::{Execution, Recorded},
     store::{ExecutionFilter, Store},
 };
 
@@ -32,13 +32,10 @@ const LAST_TRIES: u32 = 5;
 /// Runs that are written in one transaction.
 const BATCH: usize = 2_000;
 
-/// A run that ended, and the outcome to be kept with its idempotency key.
-type Ended = (Execution, Option<Sealed>);
-
 /// Records runs in batches. Nothing is dropped: when it falls behind, callers wait.
 pub struct History {
     store: Arc<dyn Store>,
-    waiting: Mutex<HashMap<ExecutionId, Ended>>,
+    waiting: Mutex<HashMap<ExecutionId, Recorded>>,
     room: Arc<Semaphore>,
     something: Notify,
     written: Notify,
@@ -84,9 +81,9 @@ impl History {
     }
 
     /// Records a run that ended. It is readable when this returns.
-    pub(super) fn push(&self, ended: Ended, room: Room) {
+    pub(super) fn push(&self, ended: Recorded, room: Room) {
         room.0.forget();
-        let id = ended.0.id;
+        let id = ended.execution.id;
         if self.has_ended.load(Ordering::Acquire) {
             tracing::error!(execution = %id, "a run outlived its engine and is not recorded");
         }
@@ -99,7 +96,7 @@ impl History {
     /// # Errors
     /// [`ErrorKind::NotFound`] when the owner has no such run.
     pub async fn get(&self, owner: &OwnerId, id: ExecutionId) -> Result<Execution> {
-        let waiting = self.lock().get(&id).map(|(run, _)| run.clone());
+        let waiting = self.lock().get(&id).map(|ended| ended.execution.clone());
         let found = match waiting {
             Some(run) => Some(run),
             None => self.store.execution(owner, id).await?,
@@ -135,7 +132,7 @@ impl History {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ExecutionId, Ended>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ExecutionId, Recorded>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

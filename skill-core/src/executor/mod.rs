@@ -32,7 +32,7 @@ use self::{
 use crate::{
     access::{Admitted, Caller, Intent, authorize},
     call::{CallRequest, Reply},
-    catalog::{Action, Catalog},
+    catalog::{Catalog, Operation},
     clock::{Clock, Deadline},
     connections::Connections,
     credential::{Credential, CredentialStore, Vault},
@@ -45,7 +45,7 @@ use crate::{
         Sealed,
         audit::{Actor, Entry},
         connection::{Connection, ConnectionRef, Fields, Revision, Status},
-        execution::{Begun, Execution, Idempotency},
+        execution::{Begun, Execution, Idempotency, Recorded},
         scope::Scope,
     },
     store::Store,
@@ -83,6 +83,9 @@ impl Default for Settings {
 
 /// Access is renewed this long before it ends, or a tenth of its life when that is shorter.
 const MARGIN: Duration = Duration::from_secs(30);
+
+/// A call that has not ended this long after its deadline was lost with its process.
+const LOST: Duration = Duration::from_secs(60);
 
 /// The largest outcome that waits in memory for a store that does not take it.
 const KEPT: usize = 64 * 1024;
@@ -134,14 +137,14 @@ impl Executor {
         &self,
         caller: &Caller,
         (call, deadline): (&CallRequest, Deadline),
-        action: &Action,
+        action: &Operation,
         run: &mut Recording<'_>,
     ) -> Result<Reply> {
         let info = action.endpoint.info();
         info.schema.check(&Value::Object(call.params.clone()))?;
         let is_durable = call.idempotency_key.is_some() || info.is_at_most_once;
         if is_durable {
-            let earlier = self.record_first(call, &run.execution).await?;
+            let earlier = self.record_first((call, deadline), &run.execution).await?;
             // From here the store has the run. Should nobody wait for one with a key any more, it
             // stays there as running: its key is not free for a second effect.
             run.is_recorded = call.idempotency_key.is_some();
@@ -168,7 +171,7 @@ impl Executor {
         &self,
         caller: &Caller,
         (call, deadline): (&CallRequest, Deadline),
-        action: &Action,
+        action: &Operation,
         run: &mut Execution,
     ) -> Result<Answered> {
         let connection = self.connection(caller, call, action).await?;
@@ -185,7 +188,7 @@ impl Executor {
         self.send(prepared, grant, run).await
     }
 
-    fn find(&self, name: &ActionName) -> Result<Action> {
+    fn find(&self, name: &ActionName) -> Result<Operation> {
         self.catalog.load().find(name).ok_or_else(|| {
             Error::not_found(format!(
                 "there is no action `{name}`: check the integration and the endpoint"
@@ -193,7 +196,7 @@ impl Executor {
         })
     }
 
-    fn deadline(&self, call: &CallRequest, action: &Action) -> Deadline {
+    fn deadline(&self, call: &CallRequest, action: &Operation) -> Deadline {
         let wanted = call.timeout.or_else(|| action.endpoint.info().timeout);
         Deadline::after(wanted.unwrap_or(self.settings.timeout).min(self.settings.longest_timeout))
     }
@@ -203,7 +206,7 @@ impl Executor {
         &self,
         caller: &Caller,
         call: &CallRequest,
-        action: &Action,
+        action: &Operation,
     ) -> Result<Option<Connection>> {
         let slug = &action.integration.info().slug;
         let named = call.connection.as_deref();
@@ -241,7 +244,7 @@ impl Executor {
     /// The request without its signature. Its address stays under the integration's base.
     fn draft(
         &self,
-        action: &Action,
+        action: &Operation,
         call: &CallRequest,
         fields: &Fields,
         id: ExecutionId,
@@ -260,7 +263,7 @@ impl Executor {
     /// The credential of the call, renewed first when it is known to have ended.
     async fn grant(
         &self,
-        action: &Action,
+        action: &Operation,
         connection: Option<&Connection>,
         deadline: Deadline,
     ) -> Result<Grant> {
@@ -303,7 +306,7 @@ impl Executor {
     /// of an earlier call with the same idempotency key.
     async fn record_first(
         &self,
-        call: &CallRequest,
+        (call, deadline): (&CallRequest, Deadline),
         run: &Execution,
     ) -> Result<Option<Result<Reply>>> {
         let idempotency = match &call.idempotency_key {
@@ -311,7 +314,7 @@ impl Executor {
             Some(key) => {
                 replay::check_key(key)?;
                 let named = call.connection.as_deref();
-                let expires = run.started_at.checked_add(self.settings.idempotency);
+                let expires = run.created_at.checked_add(self.settings.idempotency);
                 Some(Idempotency {
                     key: key.clone(),
                     inputs: replay::hash(&call.params, named, run.user.as_ref())?,
@@ -319,7 +322,9 @@ impl Executor {
                 })
             }
         };
-        match self.store.begin(run, idempotency.as_ref()).await? {
+        let until = run.created_at.checked_add(deadline.remaining() + LOST);
+        let until = until.map_err(Error::internal)?;
+        match self.store.begin(run, idempotency.as_ref(), until).await? {
             Begun::New => Ok(None),
             Begun::Same(id, sealed) => {
                 let text = self.vault.open(&sealed, &replay::binding(&run.owner, id))?;
@@ -363,7 +368,8 @@ impl Executor {
         if is_small {
             (run.is_recorded, run.outcome) = (false, outcome.clone());
         }
-        self.store.record(&[(run.execution.clone(), outcome)]).await?;
+        let ended = Recorded { replay: outcome, ..Recorded::bare(run.execution.clone()) };
+        self.store.record(&[ended]).await?;
         run.is_recorded = true;
         Ok(())
     }

@@ -6,19 +6,19 @@ use super::{Executor, history::Room, observe::Event, send::Answered};
 use crate::{
     access::Caller,
     call::Reply,
-    catalog::Action,
+    catalog::Operation,
     clock::{Deadline, Stopwatch},
     error::{Error, ErrorKind, Result},
     id::ExecutionId,
     name::ActionName,
     record::{
         Sealed,
-        execution::{Execution, State, Timing},
+        execution::{Execution, Recorded, State, Timing},
     },
 };
 
 /// A run that is about to begin.
-pub(super) fn execution(caller: &Caller, action: &Action, now: Timestamp) -> Result<Execution> {
+pub(super) fn execution(caller: &Caller, action: &Operation, now: Timestamp) -> Result<Execution> {
     let info = action.endpoint.info();
     Ok(Execution {
         id: ExecutionId::fresh(now)?,
@@ -33,13 +33,16 @@ pub(super) fn execution(caller: &Caller, action: &Action, now: Timestamp) -> Res
         class: info.class,
         connection: None,
         app: None,
+        version: None,
         parent: None,
         state: State::Running,
+        progress: 0,
         attempts: 0,
         upstream_status: None,
         error: None,
         timing: Timing::default(),
-        started_at: now,
+        created_at: now,
+        started_at: Some(now),
         ended_at: None,
     })
 }
@@ -60,7 +63,7 @@ impl<'a> Recording<'a> {
     pub(super) async fn begin(
         executor: &'a Executor,
         caller: &Caller,
-        action: &Action,
+        action: &Operation,
         deadline: Deadline,
     ) -> Result<Self> {
         let watch = Stopwatch::start();
@@ -85,6 +88,7 @@ impl<'a> Recording<'a> {
 
     pub(super) fn finish(&mut self) {
         self.execution.timing.total = self.watch.elapsed();
+        self.execution.progress = 100;
         self.execution.ended_at = Some(self.executor.clock.now());
     }
 
@@ -101,7 +105,9 @@ impl<'a> Recording<'a> {
         self.finish();
         self.executor.observer.hear(&Event::Ended(&self.execution));
         if !self.is_recorded {
-            self.executor.history.push((self.execution.clone(), self.outcome.take()), room);
+            let replay = self.outcome.take();
+            let ended = Recorded { replay, ..Recorded::bare(self.execution.clone()) };
+            self.executor.history.push(ended, room);
         }
     }
 }

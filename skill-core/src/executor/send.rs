@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     call::Data,
-    catalog::Action,
+    catalog::Operation,
     clock::{Deadline, Stopwatch},
     credential::{Credential, Moment},
     error::{Error, ErrorKind, Result, Retry},
@@ -34,7 +34,7 @@ pub(super) struct Grant {
 
 /// A request that is ready but for its signature.
 pub(super) struct Prepared<'a> {
-    pub(super) action: &'a Action,
+    pub(super) action: &'a Operation,
     pub(super) connection: Option<&'a Connection>,
     pub(super) request: Outgoing,
     pub(super) may_repeat: bool,

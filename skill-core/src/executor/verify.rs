@@ -13,7 +13,7 @@ use super::{
 use crate::{
     access::Caller,
     call::CallRequest,
-    catalog::Action,
+    catalog::Operation,
     clock::Deadline,
     credential::Credential,
     error::{Error, ErrorKind, Result},
@@ -42,7 +42,7 @@ impl Executor {
         let endpoint = integration
             .endpoint(name.name.canonical())
             .ok_or_else(|| Error::internal("a verification call names no endpoint"))?;
-        let action = Action { integration: integration.clone(), endpoint };
+        let action = Operation { integration: integration.clone(), endpoint };
         let now = self.clock.now();
         let request = self.draft(&action, &call, fields, ExecutionId::fresh(now)?)?;
         let deadline = Deadline::after(self.settings.timeout);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     error::ErrorKind,
     id::{AppId, ConnectionId, ExecutionId, KeyId},
-    name::{ActionName, OwnerId, UserId},
+    name::{ActionName, OwnerId, UserId, Version},
     record::Sealed,
 };
 
@@ -159,6 +159,8 @@ pub struct Execution {
     pub key: Option<KeyId>,
     /// The action.
     pub action: ActionName,
+    /// The version of a skill; endpoints have none.
+    pub version: Option<Version>,
     /// The revision of the action that was meant.
     pub revision: String,
     /// What the action does to the outside.
@@ -171,7 +173,9 @@ pub struct Execution {
     pub parent: Option<ExecutionId>,
     /// Where it stands.
     pub state: State,
-    /// How often it was sent to the upstream.
+    /// How far it is, in percent: 0 while queued, 100 only when final.
+    pub progress: u8,
+    /// How often it was sent to the upstream; of a queued run, how often a worker took it.
     pub attempts: u32,
     /// The status of the upstream's answer.
     pub upstream_status: Option<u16>,
@@ -179,10 +183,33 @@ pub struct Execution {
     pub error: Option<ErrorKind>,
     /// Where the time went.
     pub timing: Timing,
-    /// When it began.
-    pub started_at: Timestamp,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When it began; a run that never left the queue did not.
+    pub started_at: Option<Timestamp>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+}
+
+/// A run that ended, and what is kept with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The run.
+    pub execution: Execution,
+    /// Its inputs, when they are kept.
+    pub input: Option<Sealed>,
+    /// Its outcome, when it is kept.
+    pub outcome: Option<Sealed>,
+    /// What a repeat of the request is given: kept with the idempotency record, if there is one,
+    /// and outlives the run.
+    pub replay: Option<Sealed>,
+}
+
+impl Recorded {
+    /// Returns a run of which nothing but the row is kept.
+    pub fn bare(execution: Execution) -> Self {
+        Self { execution, input: None, outcome: None, replay: None }
+    }
 }
 
 /// Lets a caller repeat a request without repeating its effect.

@@ -21,16 +21,17 @@ pub use self::memory::MemoryStore;
 use crate::{
     error::Result,
     id::{AppId, ConnectionId, ExecutionId, KeyId},
-    name::{OwnerId, Slug},
+    name::{OwnerId, Slug, UserId},
     record::{
         Sealed,
         app::{App, Holder},
         audit::Entry,
         connection::{Connection, ConnectionRef, Revision},
-        execution::{Begun, Execution, Idempotency, State},
+        execution::{Begun, Execution, Idempotency, Recorded, State},
         flow::{Departure, Flow, TokenHash},
         key::{Key, KeyHash},
         owner::Owner,
+        run::{Claim, Claimed, Enqueue, Enqueued, Finished, Lease, Step},
         usage::{Reserve, Share},
     },
 };
@@ -179,6 +180,14 @@ pub struct ExecutionFilter {
     pub state: Option<State>,
     /// Of this integration or category only.
     pub namespace: Option<Slug>,
+    /// Of this endpoint or skill only; goes with `namespace`.
+    pub name: Option<Slug>,
+    /// Of this user only; `None` is everybody's.
+    pub user: Option<UserId>,
+    /// Asked for by this run only; otherwise only those that no run asked for.
+    pub parent: Option<ExecutionId>,
+    /// Older than this run only.
+    pub after: Option<ExecutionId>,
     /// How many at most.
     pub limit: u32,
     /// How many to leave out first.
@@ -187,7 +196,16 @@ pub struct ExecutionFilter {
 
 impl Default for ExecutionFilter {
     fn default() -> Self {
-        Self { state: None, namespace: None, limit: 50, offset: 0 }
+        Self {
+            state: None,
+            namespace: None,
+            name: None,
+            user: None,
+            parent: None,
+            after: None,
+            limit: 50,
+            offset: 0,
+        }
     }
 }
 
@@ -195,19 +213,30 @@ impl Default for ExecutionFilter {
 #[async_trait]
 pub trait ExecutionStore {
     /// Records a run that is about to be sent, durably, unless `idempotency` names one that was
-    /// recorded before and has not expired at `run.started_at`: see [`Begun`]. One transaction. An
-    /// idempotent run that stands as running although its process has ended stays
-    /// [`Begun::Running`].
-    async fn begin(&self, run: &Execution, idempotency: Option<&Idempotency>) -> Result<Begun>;
+    /// recorded before and has not expired at `run.created_at`: see [`Begun`]. One transaction.
+    /// A run that has not ended by `until` was lost with its process: see
+    /// [`orphans`](Self::orphans).
+    async fn begin(
+        &self,
+        run: &Execution,
+        idempotency: Option<&Idempotency>,
+        until: Timestamp,
+    ) -> Result<Begun>;
+    /// Runs that were begun, did not end, and never will: past their time by `now`, at most `most`.
+    async fn orphans(&self, now: Timestamp, most: u32) -> Result<Vec<Execution>>;
     /// Records runs that ended, in one transaction: a run that [`begin`](Self::begin) recorded is
     /// replaced, unless it is final already; any other is added. Also moves `last_used_at` of the
-    /// keys and connections that they used, never back. The sealed value is the answer for a
-    /// replay: it is kept with the run's idempotency record, if there is one, and outlives the run.
-    /// A run that ended without one frees its idempotency key: nothing happened that a repeat could
-    /// double.
-    async fn record(&self, runs: &[(Execution, Option<Sealed>)]) -> Result<()>;
+    /// keys and connections that they used, never back. A run that ended without a replay frees its
+    /// idempotency key: nothing happened that a repeat could double.
+    async fn record(&self, runs: &[Recorded]) -> Result<()>;
     /// Returns the owner's run.
     async fn execution(&self, owner: &OwnerId, id: ExecutionId) -> Result<Option<Execution>>;
+    /// Returns the kept inputs and the kept outcome of the owner's run.
+    async fn bodies(
+        &self,
+        owner: &OwnerId,
+        id: ExecutionId,
+    ) -> Result<(Option<Sealed>, Option<Sealed>)>;
     /// The owner's runs, the newest first, and how many match in all.
     async fn executions(
         &self,
@@ -217,6 +246,50 @@ pub trait ExecutionStore {
     /// Removes runs that ended before `before` and idempotency records that expired by `now`, at
     /// most `most` of each, in small transactions; returns how many runs went.
     async fn prune(&self, before: Timestamp, now: Timestamp, most: u32) -> Result<u64>;
+}
+
+/// The queue: runs that wait for a worker, and who works on which.
+///
+/// A run that left this queue by a final state never changes again. A statement that needs a lease
+/// checks its fencing number itself: a worker that lost a run changes nothing of it.
+#[async_trait]
+pub trait QueueStore {
+    /// Keeps runs, durably, in one transaction, in the order given. A key that names an earlier
+    /// request, an expired one excepted at the run's `created_at`, makes none: see [`Enqueued`].
+    async fn enqueue(&self, runs: &[Enqueue]) -> Result<Vec<Enqueued>>;
+    /// Claims what may run now, durably, in one transaction: queued runs whose time has come, and
+    /// running ones whose lease has lapsed, which counts as a crash. Lanes take turns, beginning behind `want.after`; within a
+    /// lane the highest priority goes first, then the earliest `run_at`, then the oldest. Runs of
+    /// saturated owners and of full groups stay. What comes back stands in the order of the turns.
+    async fn claim(&self, want: &Claim) -> Result<Vec<Claimed>>;
+    /// Moves the end of leases to `until` and keeps the progress beside each; false for those that
+    /// are lost: the run ended, or another worker has it.
+    async fn extend(&self, leases: &[(Lease, u8)], until: Timestamp) -> Result<Vec<bool>>;
+    /// Notes, durably, that something is about to be sent that must not be sent twice. False when
+    /// the lease is lost.
+    async fn note_sent(&self, lease: &Lease) -> Result<bool>;
+    /// Keeps a step of the run, durably; one of the same position is replaced. False when the lease
+    /// is lost.
+    async fn record_step(&self, lease: &Lease, step: &Step) -> Result<bool>;
+    /// The steps of the owner's run, in order.
+    async fn steps(&self, owner: &OwnerId, id: ExecutionId) -> Result<Vec<Step>>;
+    /// Ends attempts, durably, in one transaction; false for those whose lease is lost: nothing of
+    /// the run changes then. A run that ends keeps its outcome, loses its inputs' claim and its
+    /// steps, and moves `last_used_at` as [`ExecutionStore::record`] does.
+    async fn finish(&self, done: &[Finished]) -> Result<Vec<bool>>;
+    /// Ends a run that is not final, whoever holds it, durably, as `execution` says: its state,
+    /// error and end. Returns the run as it then stands; unchanged when it was final already,
+    /// `None` when the owner has no such run.
+    async fn end(
+        &self,
+        execution: &Execution,
+        outcome: Option<&Sealed>,
+    ) -> Result<Option<Execution>>;
+    /// Ends the leases of workers that certainly are gone; returns how many. A store that one
+    /// process has to itself ends all of them, and the time of every run that was begun.
+    async fn adopt(&self, now: Timestamp) -> Result<u64>;
+    /// The earliest time at which a run may be claimed that cannot be claimed at `now`.
+    async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>>;
 }
 
 /// Reserved shares of limits.
@@ -272,6 +345,7 @@ pub trait Store:
     + AppStore
     + FlowStore
     + ExecutionStore
+    + QueueStore
     + UsageStore
     + AuditStore
     + MetaStore
@@ -290,6 +364,7 @@ impl<T> Store for T where
         + AppStore
         + FlowStore
         + ExecutionStore
+        + QueueStore
         + UsageStore
         + AuditStore
         + MetaStore

@@ -293,7 +293,7 @@ async fn every_call_is_in_the_history_at_once() {
     assert_eq!((run.state, run.attempts, run.upstream_status), (State::Success, 1, Some(200)));
     assert_eq!((run.key, run.error), (world.caller.key(), None));
     assert!(run.timing.total >= run.timing.upstream && !run.timing.total.is_zero());
-    assert_eq!(run.ended_at, Some(run.started_at));
+    assert_eq!(run.ended_at, run.started_at);
     let (runs, total) = world.engine.executions(owner, &ExecutionFilter::default()).await.unwrap();
     assert_eq!((runs.len(), total), (3, 3));
     let mut errors = runs.iter().map(|run| run.error).collect::<Vec<_>>();

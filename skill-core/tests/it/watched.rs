@@ -19,15 +19,16 @@ use skill_core::{
         app::{App, Holder},
         audit::Entry,
         connection::{Connection, ConnectionRef, Revision},
-        execution::{Begun, Execution, Idempotency},
+        execution::{Begun, Execution, Idempotency, Recorded},
         flow::{Departure, Flow, TokenHash},
         key::{Key, KeyHash},
         owner::Owner,
+        run::{Claim, Claimed, Enqueue, Enqueued, Finished, Lease, Step},
         usage::{Reserve, Share},
     },
     store::{
         AppStore, AuditStore, ConnectionStore, ExecutionFilter, ExecutionStore, FlowStore,
-        GrantStore, KeyStore, MemoryStore, MetaStore, OwnerStore, Store, UsageStore,
+        GrantStore, KeyStore, MemoryStore, MetaStore, OwnerStore, QueueStore, Store, UsageStore,
     },
 };
 
@@ -149,11 +150,25 @@ watch! {
             -> Option<(Flow, Departure)>;
     }
     ExecutionStore {
-        fn begin(run: &Execution, idempotency: Option<&Idempotency>) -> Begun;
-        fn record(runs: &[(Execution, Option<Sealed>)]) -> ();
+        fn begin(run: &Execution, idempotency: Option<&Idempotency>, until: Timestamp) -> Begun;
+        fn orphans(now: Timestamp, most: u32) -> Vec<Execution>;
+        fn bodies(owner: &OwnerId, id: ExecutionId) -> (Option<Sealed>, Option<Sealed>);
+        fn record(runs: &[Recorded]) -> ();
         fn execution(owner: &OwnerId, id: ExecutionId) -> Option<Execution>;
         fn executions(owner: &OwnerId, filter: &ExecutionFilter) -> (Vec<Execution>, u64);
         fn prune(before: Timestamp, now: Timestamp, most: u32) -> u64;
+    }
+    QueueStore {
+        fn enqueue(runs: &[Enqueue]) -> Vec<Enqueued>;
+        fn claim(want: &Claim) -> Vec<Claimed>;
+        fn extend(leases: &[(Lease, u8)], until: Timestamp) -> Vec<bool>;
+        fn note_sent(lease: &Lease) -> bool;
+        fn record_step(lease: &Lease, step: &Step) -> bool;
+        fn steps(owner: &OwnerId, id: ExecutionId) -> Vec<Step>;
+        fn finish(done: &[Finished]) -> Vec<bool>;
+        fn end(execution: &Execution, outcome: Option<&Sealed>) -> Option<Execution>;
+        fn adopt(now: Timestamp) -> u64;
+        fn next_due(now: Timestamp) -> Option<Timestamp>;
     }
     UsageStore {
         fn reserve(owner: &OwnerId, reserve: &Reserve) -> Share;

@@ -10,19 +10,24 @@ use crate::{
     name::OwnerId,
     record::{
         Sealed,
-        execution::{Begun, Execution, Idempotency},
+        execution::{Begun, Execution, Idempotency, Recorded},
     },
     store::{ExecutionFilter, ExecutionStore},
 };
 
 #[async_trait]
 impl ExecutionStore for MemoryStore {
-    async fn begin(&self, run: &Execution, idempotency: Option<&Idempotency>) -> Result<Begun> {
+    async fn begin(
+        &self,
+        run: &Execution,
+        idempotency: Option<&Idempotency>,
+        _until: Timestamp,
+    ) -> Result<Begun> {
         let mut tables = self.lock();
         let scope = idempotency.map(|i| (run.owner.clone(), run.action.clone(), i.key.clone(), i));
         if let Some((owner, action, key, asked)) = scope.clone()
             && let Some(repeat) = tables.repeats.get(&(owner, action, key))
-            && run.started_at < repeat.expires_at
+            && run.created_at < repeat.expires_at
         {
             return Ok(match &repeat.outcome {
                 _ if repeat.inputs != asked.inputs => Begun::Differs,
@@ -46,9 +51,13 @@ impl ExecutionStore for MemoryStore {
         Ok(Begun::New)
     }
 
-    async fn record(&self, runs: &[(Execution, Option<Sealed>)]) -> Result<()> {
+    async fn orphans(&self, _now: Timestamp, _most: u32) -> Result<Vec<Execution>> {
+        Ok(Vec::new())
+    }
+
+    async fn record(&self, runs: &[Recorded]) -> Result<()> {
         let mut tables = self.lock();
-        for (run, outcome) in runs {
+        for Recorded { execution: run, replay: outcome, .. } in runs {
             touch(&mut tables, run);
             let kept = tables.runs.entry(run.owner.clone()).or_default();
             if kept.get(&run.id).is_some_and(|old| old.state.is_final()) {
@@ -64,6 +73,14 @@ impl ExecutionStore for MemoryStore {
 
     async fn execution(&self, owner: &OwnerId, id: ExecutionId) -> Result<Option<Execution>> {
         Ok(self.lock().runs.get(owner).and_then(|runs| runs.get(&id)).cloned())
+    }
+
+    async fn bodies(
+        &self,
+        _owner: &OwnerId,
+        _id: ExecutionId,
+    ) -> Result<(Option<Sealed>, Option<Sealed>)> {
+        Ok((None, None))
     }
 
     async fn executions(
@@ -110,7 +127,7 @@ fn settle(tables: &mut Tables, run: &Execution, outcome: Option<&Sealed>) {
 
 /// Moves `last_used_at` of what the run used; it never goes back.
 fn touch(tables: &mut Tables, run: &Execution) {
-    let at = Some(run.started_at);
+    let at = run.started_at;
     let key = run.key.and_then(|id| tables.keys.get_mut(&id)).filter(|k| k.owner == run.owner);
     key.into_iter().for_each(|key| key.last_used_at = key.last_used_at.max(at));
     let used = run.connection.and_then(|id| tables.connections.get_mut(&id));

@@ -9,6 +9,7 @@ mod grant;
 mod key;
 mod meta;
 mod owner;
+mod queue;
 mod usage;
 
 use std::{

@@ -14,10 +14,10 @@ use super::{
 use crate::{
     error::{ErrorKind, Result},
     id::{AppId, ConnectionId, ExecutionId, KeyId},
-    name::{ActionName, OwnerId, Slug, UserId},
+    name::{ActionName, OwnerId, Slug, UserId, Version},
     record::{
         Sealed,
-        execution::{Begun, Class, Execution, Idempotency, State, Timing},
+        execution::{Begun, Class, Execution, Idempotency, Recorded, State, Timing},
     },
     store::{ExecutionFilter, ExecutionStore},
 };
@@ -30,7 +30,7 @@ macro_rules! select {
         concat!(
             "SELECT id, owner, user_id, key_id, namespace, name, revision, class, connection_id,
                     app_id, parent_id, state, attempt, upstream_status, error_kind, total_us,
-                    upstream_us, coalesce(started_at_us, created_at_us), ended_at_us
+                    upstream_us, version, coalesce(progress, 0), created_at_us, started_at_us, ended_at_us
              FROM executions ",
             $rest
         )
@@ -60,14 +60,22 @@ fn read(cells: &mut Cells<'_>) -> Work<Execution> {
             total: Duration::from_micros(cells.number()?),
             upstream: Duration::from_micros(cells.number()?),
         },
-        started_at: cells.time()?,
+        version: cells.parsed_if_any(|text| Version::parse(text).ok())?,
+        progress: cells.next()?,
+        created_at: cells.time()?,
+        started_at: cells.time_if_any()?,
         ended_at: cells.time_if_any()?,
     })
 }
 
 #[async_trait]
 impl ExecutionStore for SqliteStore {
-    async fn begin(&self, run: &Execution, idempotency: Option<&Idempotency>) -> Result<Begun> {
+    async fn begin(
+        &self,
+        run: &Execution,
+        idempotency: Option<&Idempotency>,
+        _until: Timestamp,
+    ) -> Result<Begun> {
         let (run, idempotency) = (run.clone(), idempotency.cloned());
         self.write(move |connection| {
             if let Some(asked) = &idempotency {
@@ -82,10 +90,22 @@ impl ExecutionStore for SqliteStore {
         .await
     }
 
-    async fn record(&self, runs: &[(Execution, Option<Sealed>)]) -> Result<()> {
+    async fn orphans(&self, _now: Timestamp, _most: u32) -> Result<Vec<Execution>> {
+        Ok(Vec::new())
+    }
+
+    async fn bodies(
+        &self,
+        _owner: &OwnerId,
+        _id: ExecutionId,
+    ) -> Result<(Option<Sealed>, Option<Sealed>)> {
+        Ok((None, None))
+    }
+
+    async fn record(&self, runs: &[Recorded]) -> Result<()> {
         let runs = runs.to_vec();
         self.write(move |connection| {
-            for (run, outcome) in &runs {
+            for Recorded { execution: run, replay: outcome, .. } in &runs {
                 if put(connection, run)? && run.state.is_final() {
                     settle(connection, run, outcome.as_ref())?;
                 }
@@ -195,7 +215,7 @@ fn repeat(connection: &Connection, run: &Execution, asked: &Idempotency) -> Work
                WHERE owner = ?1 AND namespace = ?2 AND name = ?3 AND key = ?4
                AND expires_at_us > ?5";
     let (namespace, name) = (run.action.namespace.canonical(), run.action.name.canonical());
-    let at = run.started_at.as_microsecond();
+    let at = run.created_at.as_microsecond();
     let values = params![run.owner.as_str(), namespace, name, asked.key, at];
     first(connection, sql, values, |cells| {
         if cells.next::<[u8; 32]>()? != asked.inputs {
@@ -239,9 +259,10 @@ macro_rules! insert {
         concat!(
             "INSERT INTO executions (owner, id, user_id, key_id, namespace, name, revision, class,
                  connection_id, app_id, parent_id, state, attempt, upstream_status, error_kind,
-                 total_us, upstream_us, created_at_us, started_at_us, ended_at_us)
+                 total_us, upstream_us, version, progress, created_at_us, started_at_us,
+                 ended_at_us)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                 ?18, ?18, ?19) ",
+                 ?18, ?19, ?20, ?21, ?22) ",
             $rest
         )
     };
@@ -260,7 +281,8 @@ fn put(connection: &Connection, run: &Execution) -> Work<bool> {
              app_id = excluded.app_id, parent_id = excluded.parent_id, state = excluded.state,
              attempt = excluded.attempt, upstream_status = excluded.upstream_status,
              error_kind = excluded.error_kind, total_us = excluded.total_us,
-             upstream_us = excluded.upstream_us, started_at_us = excluded.started_at_us,
+             upstream_us = excluded.upstream_us, progress = excluded.progress,
+             started_at_us = excluded.started_at_us,
              ended_at_us = excluded.ended_at_us
          WHERE state NOT IN ('success', 'error', 'cancelled')"
     );
@@ -286,7 +308,10 @@ fn write(connection: &Connection, sql: &str, run: &Execution) -> Work<usize> {
         run.error.map(ErrorKind::as_str),
         duration(run.timing.total),
         duration(run.timing.upstream),
-        run.started_at.as_microsecond(),
+        run.version.map(|version| version.to_string()),
+        run.progress,
+        run.created_at.as_microsecond(),
+        micros(run.started_at),
         micros(run.ended_at),
     ];
     execute(connection, sql, values)
@@ -297,10 +322,10 @@ fn duration(time: Duration) -> i64 {
 }
 
 /// Moves `last_used_at` of what the runs used, once for each; it never goes back.
-fn touch(connection: &Connection, runs: &[(Execution, Option<Sealed>)]) -> Work<()> {
+fn touch(connection: &Connection, runs: &[Recorded]) -> Work<()> {
     let (mut keys, mut connections) = (HashMap::new(), HashMap::new());
-    for (run, _) in runs {
-        let at = run.started_at.as_microsecond();
+    for Recorded { execution: run, .. } in runs {
+        let at = run.started_at.unwrap_or(run.created_at).as_microsecond();
         if let Some(id) = run.key {
             let latest = keys.entry((&run.owner, id)).or_insert(at);
             *latest = at.max(*latest);

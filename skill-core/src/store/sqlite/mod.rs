@@ -15,6 +15,7 @@ mod key;
 mod meta;
 mod migrate;
 mod owner;
+mod queue;
 mod reader;
 mod row;
 mod usage;

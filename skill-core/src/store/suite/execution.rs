@@ -9,7 +9,7 @@ use crate::{
     name::ActionName,
     record::{
         connection::Connection,
-        execution::{Begun, Class, Execution, State, Timing},
+        execution::{Begun, Class, Execution, Recorded, State, Timing},
     },
     store::{ExecutionFilter, Store},
 };
@@ -42,7 +42,7 @@ pub(super) async fn a_run_reads_back_as_it_was_kept(store: Arc<dyn Store>) {
         ..run(1)
     };
     for kept in [run(0), full, ended(&run(2))] {
-        store.record(&[(kept.clone(), None)]).await.unwrap();
+        store.record(&[Recorded::bare(kept.clone())]).await.unwrap();
         let found = store.execution(&acme(), kept.id).await.unwrap().unwrap();
         assert_eq!(found, kept);
         assert_eq!(found.action.to_string(), kept.action.to_string());
@@ -55,14 +55,14 @@ pub(super) async fn a_run_reads_back_as_it_was_kept(store: Arc<dyn Store>) {
 
 pub(super) async fn a_begun_run_ends_once(store: Arc<dyn Store>) {
     let begun = run(0);
-    assert_eq!(store.begin(&begun, None).await.unwrap(), Begun::New);
+    assert_eq!(store.begin(&begun, None, at(86_400)).await.unwrap(), Begun::New);
     assert_eq!(store.execution(&acme(), begun.id).await.unwrap().as_ref(), Some(&begun));
-    let error = store.begin(&begun, None).await.unwrap_err();
+    let error = store.begin(&begun, None, at(86_400)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Internal);
     let first = ended(&begun);
-    store.record(&[(first.clone(), None)]).await.unwrap();
+    store.record(&[Recorded::bare(first.clone())]).await.unwrap();
     let second = Execution { state: State::Error, attempts: 9, ..first.clone() };
-    store.record(&[(second, None), (ended(&run(1)), None)]).await.unwrap();
+    store.record(&[Recorded::bare(second), Recorded::bare(ended(&run(1)))]).await.unwrap();
     assert_eq!(store.execution(&acme(), begun.id).await.unwrap(), Some(first));
     assert_eq!(listed(&*store, &ExecutionFilter::default()).await.1, 2);
 }
@@ -70,7 +70,7 @@ pub(super) async fn a_begun_run_ends_once(store: Arc<dyn Store>) {
 pub(super) async fn runs_are_listed_the_newest_first(store: Arc<dyn Store>) {
     let runs: Vec<_> = (0..7).map(|n| ended(&run(n))).collect();
     for n in [4, 2, 6, 0, 5, 1, 3] {
-        store.record(&[(runs[n].clone(), None)]).await.unwrap();
+        store.record(&[Recorded::bare(runs[n].clone())]).await.unwrap();
     }
     let newest: Vec<_> = runs.iter().rev().map(|run| run.id).collect();
     let all = ExecutionFilter::default();
@@ -89,8 +89,8 @@ pub(super) async fn runs_are_counted_by_filter(store: Arc<dyn Store>) {
     let crm = of(run(0), "my_crm", State::Running);
     let failed = of(run(1), "my-crm", State::Error);
     let github = of(run(2), "github", State::Error);
-    assert_eq!(store.begin(&crm, None).await.unwrap(), Begun::New);
-    store.record(&[(failed.clone(), None), (github.clone(), None)]).await.unwrap();
+    assert_eq!(store.begin(&crm, None, at(86_400)).await.unwrap(), Begun::New);
+    store.record(&[Recorded::bare(failed.clone()), Recorded::bare(github.clone())]).await.unwrap();
     let filter = |state, namespace: Option<&str>| ExecutionFilter {
         state,
         namespace: namespace.map(slug),
@@ -103,7 +103,7 @@ pub(super) async fn runs_are_counted_by_filter(store: Arc<dyn Store>) {
     let one = filter(Some(State::Error), Some("my_crm"));
     assert_eq!(listed(&*store, &one).await, (vec![failed.id], 1));
     let done = Execution { ended_at: Some(at(5)), ..of(crm.clone(), "my_crm", State::Success) };
-    store.record(&[(done, None)]).await.unwrap();
+    store.record(&[Recorded::bare(done)]).await.unwrap();
     assert_eq!(listed(&*store, &filter(Some(State::Running), None)).await, (vec![], 0));
     assert_eq!(listed(&*store, &filter(Some(State::Success), None)).await, (vec![crm.id], 1));
     assert_eq!(listed(&*store, &filter(None, Some("crm"))).await, (vec![], 0));
@@ -118,8 +118,11 @@ pub(super) async fn use_is_noted_and_never_goes_back(store: Arc<dyn Store>) {
         ..ended(&run(seconds))
     };
     let foreign = Execution { owner: rival(), ..using(900) };
-    store.record(&[(using(60), None), (using(70), None), (using(50), None)]).await.unwrap();
-    store.record(&[(using(40), None), (foreign, None)]).await.unwrap();
+    store
+        .record(&[Recorded::bare(using(60)), Recorded::bare(using(70)), Recorded::bare(using(50))])
+        .await
+        .unwrap();
+    store.record(&[Recorded::bare(using(40)), Recorded::bare(foreign)]).await.unwrap();
     let key = store.key_by_hash(&key.hash).await.unwrap().unwrap();
     assert_eq!(key.last_used_at, Some(at(70)));
     let used = store.connection(&acme(), connection.id).await.unwrap().unwrap();
@@ -128,19 +131,19 @@ pub(super) async fn use_is_noted_and_never_goes_back(store: Arc<dyn Store>) {
 
 pub(super) async fn another_owners_run_acts_like_a_missing_one(store: Arc<dyn Store>) {
     let mine = run(0);
-    assert_eq!(store.begin(&mine, None).await.unwrap(), Begun::New);
+    assert_eq!(store.begin(&mine, None, at(86_400)).await.unwrap(), Begun::New);
     assert_eq!(store.execution(&rival(), mine.id).await.unwrap(), None);
     let (page, total) = store.executions(&rival(), &ExecutionFilter::default()).await.unwrap();
     assert_eq!((page, total), (vec![], 0));
     let stolen = Execution { owner: rival(), ..ended(&mine) };
-    store.record(&[(stolen, None)]).await.unwrap();
+    store.record(&[Recorded::bare(stolen)]).await.unwrap();
     assert_eq!(store.execution(&acme(), mine.id).await.unwrap(), Some(mine));
 }
 
 pub(super) async fn pruning_leaves_what_is_young_or_unfinished(store: Arc<dyn Store>) {
     let (old, young, open) = (ended(&run(0)), ended(&run(9)), run(1));
-    store.record(&[(old.clone(), None), (young.clone(), None)]).await.unwrap();
-    assert_eq!(store.begin(&open, None).await.unwrap(), Begun::New);
+    store.record(&[Recorded::bare(old.clone()), Recorded::bare(young.clone())]).await.unwrap();
+    assert_eq!(store.begin(&open, None, at(86_400)).await.unwrap(), Begun::New);
     assert_eq!(store.prune(at(10), at(10), 100).await.unwrap(), 1);
     let left = vec![young.id, open.id];
     assert_eq!(listed(&*store, &ExecutionFilter::default()).await, (left, 2));
@@ -148,7 +151,7 @@ pub(super) async fn pruning_leaves_what_is_young_or_unfinished(store: Arc<dyn St
 }
 
 pub(super) async fn pruning_takes_as_many_as_it_was_told(store: Arc<dyn Store>) {
-    let runs: Vec<_> = (0..1300).map(|n| (ended(&run(n)), None)).collect();
+    let runs: Vec<_> = (0..1300).map(|n| Recorded::bare(ended(&run(n)))).collect();
     store.record(&runs).await.unwrap();
     assert_eq!(store.prune(at(9000), at(9000), 1).await.unwrap(), 1);
     assert_eq!(store.prune(at(9000), at(9000), 1200).await.unwrap(), 1200);

@@ -11,7 +11,7 @@ use crate::{
     record::{
         Sealed,
         connection::Connection,
-        execution::{Class, Execution, State, Timing},
+        execution::{Class, Execution, Recorded, State, Timing},
         flow::{Departure, Flow, TokenHash},
         key::{Key, KeyHash, Kind},
         scope::Scopes,
@@ -118,13 +118,21 @@ pub(super) fn run(seconds: i64) -> Execution {
         app: None,
         parent: None,
         state: State::Running,
+        version: None,
+        progress: 0,
         attempts: 0,
         upstream_status: None,
         error: None,
         timing: Timing::default(),
-        started_at: at(seconds),
+        created_at: at(seconds),
+        started_at: Some(at(seconds)),
         ended_at: None,
     }
+}
+
+/// A run that ended, with what a repeat of its request is given.
+pub(super) fn replayable(execution: Execution, replay: Sealed) -> Recorded {
+    Recorded { replay: Some(replay), ..Recorded::bare(execution) }
 }
 
 /// The same run, ended well a second after it began.
@@ -135,7 +143,8 @@ pub(super) fn ended(run: &Execution) -> Execution {
         attempts: 1,
         upstream_status: Some(201),
         timing: Timing { total, upstream: Duration::from_micros(999_001) },
-        ended_at: Some(run.started_at + total),
+        progress: 100,
+        ended_at: Some(run.created_at + total),
         ..run.clone()
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::fixture::{
-    acme, at, departure, ended, flow, kept_connection, key, run, sealed, slug, token,
+    acme, at, departure, ended, flow, kept_connection, key, replayable, run, sealed, slug, token,
 };
 use crate::{
     id::AppId,
@@ -94,10 +94,10 @@ async fn fill(store: &dyn Store) -> Kept {
     store.insert_flow(&left, at(0)).await.unwrap();
     assert!(store.depart(&left.link, Some(&departure), at(1)).await.unwrap());
     let (begun, begun_too) = (run(0), run(1));
-    assert_eq!(store.begin(&begun, Some(&once())).await.unwrap(), Begun::New);
-    assert_eq!(store.begin(&begun_too, None).await.unwrap(), Begun::New);
+    assert_eq!(store.begin(&begun, Some(&once()), at(86_400)).await.unwrap(), Begun::New);
+    assert_eq!(store.begin(&begun_too, None, at(86_400)).await.unwrap(), Begun::New);
     let done = ended(&begun);
-    store.record(&[(done.clone(), Some(sealed("answer")))]).await.unwrap();
+    store.record(&[replayable(done.clone(), sealed("answer"))]).await.unwrap();
     assert_eq!(store.reserve(&acme(), &reserve("one")).await.unwrap().granted, 10);
     let entry = Entry::new(at(0), Actor::Operator, acme()).event("key.created").target(key.id);
     store.append_audit(&entry).await.unwrap();
@@ -132,7 +132,7 @@ async fn look(store: &dyn Store, kept: &Kept) {
     for run in [&kept.runs.0, &kept.runs.1] {
         assert_eq!(store.execution(&acme(), run.id).await.unwrap().as_ref(), Some(run));
     }
-    let found = store.begin(&run(9), Some(&once())).await.unwrap();
+    let found = store.begin(&run(9), Some(&once()), at(86_400)).await.unwrap();
     assert_eq!(found, Begun::Same(kept.runs.0.id, sealed("answer")));
     let share = store.reserve(&acme(), &reserve("two")).await.unwrap();
     assert_eq!(share, Share { granted: 0, others: vec![(105, 10)] });
