@@ -24,15 +24,15 @@ pub use self::{
     history::History,
     observe::{Event, Observer, Silent},
 };
+use self::{
+    recording::Recording,
+    send::{Grant, Prepared},
+};
 pub(crate) use self::{
     renew::{Flights, Renewer, negotiate},
     replay::{check_key, hash},
     retry::retry_after,
     send::{Answered, Gate, Sending},
-};
-use self::{
-    recording::Recording,
-    send::{Grant, Prepared},
 };
 use crate::{
     access::{Admitted, Caller, Intent, authorize},
@@ -282,7 +282,7 @@ impl Executor {
         })
     }
 
-    fn deadline(&self, call: &CallRequest, action: &Operation) -> Deadline {
+    pub(crate) fn deadline(&self, call: &CallRequest, action: &Operation) -> Deadline {
         let wanted = call.timeout.or_else(|| action.endpoint.info().timeout);
         Deadline::after(wanted.unwrap_or(self.settings.timeout).min(self.settings.longest_timeout))
     }
@@ -457,8 +457,7 @@ impl Executor {
         }
         let bodies = run.bodies.clone();
         let execution = run.execution.clone();
-        let ended =
-            Recorded { execution, input: bodies.0, outcome: bodies.1, replay: outcome };
+        let ended = Recorded { execution, input: bodies.0, outcome: bodies.1, replay: outcome };
         self.store.record(&[ended]).await?;
         run.is_recorded = true;
         Ok(())
