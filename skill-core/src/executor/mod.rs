@@ -24,15 +24,15 @@ pub use self::{
     history::History,
     observe::{Event, Observer, Silent},
 };
-pub(crate) use self::{
-    renew::{Flights, Renewer, negotiate},
-    replay::{check_key, hash},
-    retry::retry_after,
-    send::{Answered, Gate, Sending},
-};
 use self::{
     recording::Recording,
     send::{Grant, Prepared},
+};
+pub(crate) use self::{
+    renew::{Flights, Renewer, negotiate},
+    replay::{check_key, hash, read as read_outcome, write as write_outcome},
+    retry::retry_after,
+    send::{Answered, Gate, Sending},
 };
 use crate::{
     access::{Admitted, Caller, Intent, authorize},
@@ -457,8 +457,7 @@ impl Executor {
         }
         let bodies = run.bodies.clone();
         let execution = run.execution.clone();
-        let ended =
-            Recorded { execution, input: bodies.0, outcome: bodies.1, replay: outcome };
+        let ended = Recorded { execution, input: bodies.0, outcome: bodies.1, replay: outcome };
         self.store.record(&[ended]).await?;
         run.is_recorded = true;
         Ok(())

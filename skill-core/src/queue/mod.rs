@@ -6,6 +6,7 @@
 
 mod attempt;
 mod host;
+mod journal;
 mod live;
 mod run;
 mod settings;
@@ -24,7 +25,8 @@ pub use self::{
 use self::live::Live;
 pub use crate::call::{Failure, Outcome};
 use crate::{
-    access::Keys, clock::Clock, executor::Executor, record::run::Worker, store::Store,
+    access::Keys, artifact::Artifacts, clock::Clock, executor::Executor, record::run::Worker,
+    store::Store,
 };
 
 /// The runs of an engine and their queue.
@@ -57,6 +59,7 @@ pub(crate) struct Shared {
     pub(crate) executor: Arc<Executor>,
     pub(crate) keys: Arc<Keys>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) artifacts: Artifacts,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) live: Arc<Live>,
     /// Names this engine, from its start to its end.
