@@ -15,6 +15,7 @@ pub mod call;
 pub mod store;
 pub mod transport;
 pub mod credential;
+pub mod artifact;
 pub mod endpoint;
 pub mod integration;
 pub mod skill;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod architecture;
+mod artifact;
 mod call;
 mod connect;
 mod fixture;
@@ -15,6 +16,7 @@ mod renew;
 mod retry;
 mod script;
 mod secrets;
+mod skill;
 mod store;
 mod transport;
 mod watched;
