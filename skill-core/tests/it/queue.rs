@@ -2,7 +2,6 @@
 
 mod cancel;
 mod crash;
-mod end;
 mod fair;
 mod look;
 mod retry;
