@@ -9,12 +9,7 @@ use std::{
 };
 
 use serde_json::json;
-use skill_core::{
-    queue::Submission,
-    record::run::Group,
-    skill::Skill,
-    store::MemoryStore,
-};
+use skill_core::{queue::Submission, record::run::Group, skill::Skill, store::MemoryStore};
 
 use super::{
     super::{
@@ -129,6 +124,7 @@ async fn owners_take_turns() {
 async fn the_higher_priority_goes_first() {
     let (world, meter) = metered(1, None).await;
     for (n, priority) in [(0, 0), (1, 0), (2, -5), (3, 7), (4, 0), (5, 7)] {
+        tokio::time::sleep(Duration::from_millis(2)).await;
         let submission = Submission { priority, ..work(n) };
         world.submit_as(&world.caller, submission).await.unwrap();
     }
@@ -143,8 +139,7 @@ async fn a_group_is_bounded_and_lets_others_pass() {
     let other = Meter::default();
     let (bounded, free) = (meter.skill("work", Some(2)), other.skill("free", None));
     let store = Arc::new(MemoryStore::new());
-    let world =
-        flowing_over(store, |b| b.skill(bounded.clone()).skill(free.clone())).await;
+    let world = flowing_over(store, |b| b.skill(bounded.clone()).skill(free.clone())).await;
     let mut ids = Vec::new();
     for n in 0..10 {
         ids.push(world.submit_as(&world.caller, work(n)).await.unwrap());
