@@ -282,7 +282,7 @@ impl Executor {
         })
     }
 
-    fn deadline(&self, call: &CallRequest, action: &Operation) -> Deadline {
+    pub(crate) fn deadline(&self, call: &CallRequest, action: &Operation) -> Deadline {
         let wanted = call.timeout.or_else(|| action.endpoint.info().timeout);
         Deadline::after(wanted.unwrap_or(self.settings.timeout).min(self.settings.longest_timeout))
     }

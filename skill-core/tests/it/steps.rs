@@ -101,10 +101,7 @@ impl Desk {
         Self::over(Arc::new(MemoryStore::new()), skills).await
     }
 
-    async fn over(
-        store: Arc<dyn Store>,
-        skills: impl IntoIterator<Item = Arc<dyn Skill>>,
-    ) -> Self {
+    async fn over(store: Arc<dyn Store>, skills: impl IntoIterator<Item = Arc<dyn Skill>>) -> Self {
         let skills = skills.into_iter().collect::<Vec<_>>();
         Self { world: World::with(store, |builder| with(builder, &skills)).await }
     }
@@ -319,9 +316,13 @@ async fn steps_are_kept_sealed_and_go_with_their_run() {
 #[tokio::test(start_paused = true)]
 async fn an_input_that_does_not_fit_never_becomes_a_run() {
     let log = Log::default();
-    let skill = skill::from_fn("shop", "v1.0", "order", |_, count: Count| async move {
-        Ok(json!(count.count))
-    });
+    let skill =
+        skill::from_fn(
+            "shop",
+            "v1.0",
+            "order",
+            |_, count: Count| async move { Ok(json!(count.count)) },
+        );
     let desk = Desk::new([skill.build().unwrap()]).await;
     let admitted = desk.admit(&desk.world.caller).await;
     let asked = Submission::new(call("shop", "order").param("count", "many"));

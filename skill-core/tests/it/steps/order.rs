@@ -27,7 +27,8 @@ fn message(run: &Run) -> &str {
 
 #[tokio::test(start_paused = true)]
 async fn a_changed_order_is_said_and_not_tried_again() {
-    let (run, log) = in_turn(&[&["open", "pack", "charge"], &["open", "pack", "refund"], &[]]).await;
+    let (run, log) =
+        in_turn(&[&["open", "pack", "charge"], &["open", "pack", "refund"], &[]]).await;
     assert_eq!(
         message(&run),
         "the skill's steps changed: expected `charge` as step 3, found `refund`"
@@ -39,7 +40,10 @@ async fn a_changed_order_is_said_and_not_tried_again() {
 #[tokio::test(start_paused = true)]
 async fn a_step_that_is_left_out_at_the_end_is_said() {
     let (run, _) = in_turn(&[&["open", "pack"], &["open"]]).await;
-    assert_eq!(message(&run), "the skill's steps changed: expected `pack` as step 2, found the end");
+    assert_eq!(
+        message(&run),
+        "the skill's steps changed: expected `pack` as step 2, found the end"
+    );
 }
 
 #[tokio::test(start_paused = true)]
