@@ -394,6 +394,7 @@ impl Builder {
             history: History::start(store.clone(), &workers, stop.clone()),
             transport: self.transport,
             observer: self.observer,
+            artifacts,
             store,
             vault,
             clock,
@@ -402,6 +403,7 @@ impl Builder {
         let connector = parts.connector((executor.clone(), &tasks), self.return_urls);
         let plans = self.plans;
         let (keys, calls) = (parts.keys.clone(), tasks.clone());
+        let artifacts = parts.artifacts.clone();
         let needed = queue::Parts { executor: executor.clone(), keys, artifacts, calls };
         let runs = Runs::start(needed, self.queue).await?;
         Ok(Engine(Arc::new(Inner {
@@ -429,6 +431,7 @@ struct Parts {
     history: Arc<History>,
     transport: Arc<dyn Transport>,
     observer: Arc<dyn Observer>,
+    artifacts: Artifacts,
     clock: Arc<dyn Clock>,
 }
 
@@ -448,6 +451,7 @@ impl Parts {
         Executor {
             settings,
             catalog: ArcSwap::from_pointee(catalog),
+            keys: self.keys.clone(),
             store: self.store.clone(),
             vault: self.vault.clone(),
             credentials: self.credentials.clone(),

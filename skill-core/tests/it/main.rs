@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod action_limits;
 mod architecture;
 mod artifact;
 mod call;
@@ -12,6 +13,7 @@ mod idempotency;
 mod keys;
 mod limits;
 mod provider;
+mod queue;
 mod renew;
 mod retry;
 mod script;
