@@ -115,10 +115,8 @@ impl Tool {
         let Some(schema) = &self.inputs else { return Ok(inputs) };
         let inputs = Value::Object(inputs);
         schema.check(&inputs)?;
-        match inputs {
-            Value::Object(inputs) => self.form().inputs.params(inputs),
-            _ => Ok(Map::new()),
-        }
+        let Value::Object(inputs) = inputs else { return Ok(Map::new()) };
+        self.form().inputs.params(inputs)
     }
 
     /// What it returns for the answer of a call that succeeded. An answer that needs no projection
