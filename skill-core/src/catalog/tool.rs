@@ -130,8 +130,14 @@ impl Tool {
     }
 }
 
-/// `list_prs` as `List Prs`.
-pub(super) fn title(slug: &Slug) -> String {
+/// A name as a title.
+///
+/// ```
+/// use skill_core::{catalog::title, name::Slug};
+/// assert_eq!(title(&Slug::parse("list_prs")?), "List Prs");
+/// # Ok::<(), skill_core::Error>(())
+/// ```
+pub fn title(slug: &Slug) -> String {
     let words = slug.canonical().split('-').filter(|word| !word.is_empty()).map(|word| {
         let (first, rest) = word.split_at(1);
         first.to_ascii_uppercase() + rest
