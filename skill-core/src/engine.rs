@@ -25,6 +25,7 @@ use crate::{
     skill::Skill,
     store::{ExecutionFilter, MemoryStore, Store},
     transport::Transport,
+    webhooks::Webhooks,
 };
 
 /// How often old history is swept.
@@ -63,6 +64,7 @@ struct Inner {
     parts: Parts,
     executor: Arc<Executor>,
     connector: Connector,
+    webhooks: Webhooks,
     plans: Plans,
     /// Runs and renewals that go on by themselves.
     tasks: TaskTracker,
@@ -146,6 +148,11 @@ impl Engine {
     /// OAuth clients.
     pub fn apps(&self) -> &Apps {
         &self.0.parts.apps
+    }
+
+    /// Subscriptions to events.
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.0.webhooks
     }
 
     /// Where the pages for people are.
@@ -379,8 +386,9 @@ impl Builder {
         };
         let executor = Arc::new(parts.executor(catalog, self.settings, &tasks));
         let connector = parts.connector((executor.clone(), &tasks), self.return_urls);
-        let plans = self.plans;
-        Ok(Engine(Arc::new(Inner { parts, executor, connector, plans, tasks, workers, stop })))
+        let (webhooks, plans) = (parts.webhooks(), self.plans);
+        let inner = Inner { parts, executor, connector, webhooks, plans, tasks, workers, stop };
+        Ok(Engine(Arc::new(inner)))
     }
 }
 
@@ -424,6 +432,15 @@ impl Parts {
             transport: self.transport.clone(),
             history: self.history.clone(),
             observer: self.observer.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    fn webhooks(&self) -> Webhooks {
+        Webhooks {
+            store: self.store.clone(),
+            vault: self.vault.clone(),
+            transport: self.transport.clone(),
             clock: self.clock.clone(),
         }
     }

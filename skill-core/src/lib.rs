@@ -23,6 +23,7 @@ pub mod access;
 pub mod link;
 pub mod connections;
 pub mod apps;
+pub mod webhooks;
 pub mod executor;
 pub mod connect;
 pub mod engine;

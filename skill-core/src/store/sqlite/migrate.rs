@@ -10,7 +10,10 @@ use crate::{
 };
 
 /// The steps, in order. The schema's number is how many of them a file has seen.
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_init.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/sqlite/0001_init.sql"),
+    include_str!("../../../migrations/sqlite/0003_webhooks.sql"),
+];
 
 /// Applies what the file has not seen, all of it or nothing.
 ///
@@ -58,7 +61,10 @@ mod tests {
     use super::*;
 
     /// The SHA-256 of every step that was released. Add to it; never change it.
-    const RELEASED: &[&str] = &["e7b2144a028fa43107b8d9a06af07679a8ed57f2f7107b52f6126bf4ad88a12f"];
+    const RELEASED: &[&str] = &[
+        "e7b2144a028fa43107b8d9a06af07679a8ed57f2f7107b52f6126bf4ad88a12f",
+        "896ab864dd0d1e82d692f16f16ce879383374a96040406b32ffc2256323ab5e5",
+    ];
 
     fn version(connection: &Connection) -> u32 {
         connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()

@@ -19,6 +19,7 @@ mod queue;
 mod reader;
 mod row;
 mod usage;
+mod webhook;
 mod writer;
 
 use std::{fmt, path::Path};

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::fixture::{
     acme, at, departure, ended, flow, kept_connection, key, replayable, run, sealed, slug, token,
 };
+use super::webhook::webhook;
 use crate::{
     id::AppId,
     record::{
@@ -16,6 +17,7 @@ use crate::{
         key::Key,
         owner::Owner,
         usage::{Reserve, Share, Window},
+        webhook::Subscription,
     },
     store::Store,
 };
@@ -30,6 +32,7 @@ struct Kept {
     flows: (Flow, Flow, Departure),
     runs: (Execution, Execution),
     entry: Entry,
+    webhook: Subscription,
 }
 
 /// Checks that what a store kept is there when it is opened again.
@@ -101,6 +104,8 @@ async fn fill(store: &dyn Store) -> Kept {
     assert_eq!(store.reserve(&acme(), &reserve("one")).await.unwrap().granted, 10);
     let entry = Entry::new(at(0), Actor::Operator, acme()).event("key.created").target(key.id);
     store.append_audit(&entry).await.unwrap();
+    let webhook = webhook(0);
+    assert!(store.insert_webhook(&webhook, 9).await.unwrap());
     store.meta_or_insert("fact", b"kept").await.unwrap();
     Kept {
         epoch: store.meta("epoch").await.unwrap().unwrap(),
@@ -111,6 +116,7 @@ async fn fill(store: &dyn Store) -> Kept {
         flows: (open, left, departure),
         runs: (done, begun_too),
         entry,
+        webhook,
     }
 }
 
@@ -137,4 +143,5 @@ async fn look(store: &dyn Store, kept: &Kept) {
     let share = store.reserve(&acme(), &reserve("two")).await.unwrap();
     assert_eq!(share, Share { granted: 0, others: vec![(105, 10)] });
     assert_eq!(store.audit(&acme(), 9).await.unwrap(), std::slice::from_ref(&kept.entry));
+    assert_eq!(store.webhooks(&acme()).await.unwrap(), std::slice::from_ref(&kept.webhook));
 }
