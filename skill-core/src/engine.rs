@@ -174,6 +174,11 @@ impl Engine {
         &self.0.parts.clock
     }
 
+    /// How long a call may take when nobody says.
+    pub fn timeout(&self) -> Duration {
+        self.0.executor.settings.timeout
+    }
+
     /// The present catalogue. It does not change while it is held.
     pub fn catalog(&self) -> Arc<Catalog> {
         self.0.executor.catalog.load_full()
