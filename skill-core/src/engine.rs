@@ -1,5 +1,7 @@
 //! The engine: everything wired together, for a program to embed.
 
+mod sweep;
+
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
@@ -9,6 +11,7 @@ use url::Url;
 use crate::{
     access::{Admission, Admitted, Caller, Keys, Plans},
     apps::Apps,
+    artifact::{ArtifactStore, Artifacts, MemoryArtifacts},
     call::{CallRequest, Reply},
     catalog::{Action, Catalog},
     clock::{Clock, Deadline, SystemClock},
@@ -27,11 +30,6 @@ use crate::{
     transport::Transport,
     webhooks::Webhooks,
 };
-
-/// How often old history is swept.
-const SWEEP: Duration = Duration::from_secs(600);
-/// How many rows one sweep step removes, so that writers are not kept waiting.
-const SWEEP_ROWS: u32 = 1_000;
 
 /// How long an engine that stops waits for what nobody else waits for.
 const LAST: Duration = Duration::from_secs(30);
@@ -90,6 +88,7 @@ impl Engine {
             credentials: None,
             clock: Arc::new(SystemClock::new()),
             observer: Arc::new(Silent),
+            artifacts: None,
             integrations: Vec::new(),
             skills: Vec::new(),
             plans: Plans::unlimited(),
@@ -269,6 +268,7 @@ pub struct Builder {
     credentials: Option<Arc<dyn CredentialStore>>,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
+    artifacts: Option<Arc<dyn ArtifactStore>>,
     integrations: Vec<Arc<dyn Integration>>,
     skills: Vec<Arc<dyn Skill>>,
     plans: Plans,
@@ -309,6 +309,13 @@ impl Builder {
     /// Lets `observer` hear what happens.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;
+        self
+    }
+
+    /// Keeps results that are too large for a record in `artifacts`, sealed with the keys of the
+    /// store. Without it they stay in memory.
+    pub fn artifacts(mut self, artifacts: Arc<dyn ArtifactStore>) -> Self {
+        self.artifacts = Some(artifacts);
         self
     }
 
@@ -386,7 +393,10 @@ impl Builder {
         let wrong = self.wrong_keys_per_minute;
         let (tasks, workers) = (TaskTracker::new(), TaskTracker::new());
         let stop = CancellationToken::new();
-        workers.spawn(sweep(store.clone(), clock.clone(), self.history, stop.clone()));
+        let kept = self.artifacts.unwrap_or_else(|| Arc::new(MemoryArtifacts::default()));
+        let artifacts = Artifacts::new(kept, vault.clone(), clock.clone());
+        let swept = (store.clone(), artifacts.clone(), clock.clone());
+        workers.spawn(sweep::run(swept, self.history, stop.clone()));
         let parts = Parts {
             credentials: self.credentials.unwrap_or_else(|| vault.clone()),
             connections: Arc::new(Connections::new(store.clone(), clock.clone())),
@@ -404,7 +414,7 @@ impl Builder {
         let connector = parts.connector((executor.clone(), &tasks), self.return_urls);
         let (webhooks, plans) = (parts.webhooks(), self.plans);
         let (keys, calls) = (parts.keys.clone(), tasks.clone());
-        let needed = queue::Parts { executor: executor.clone(), keys, calls };
+        let needed = queue::Parts { executor: executor.clone(), keys, artifacts, calls };
         let runs = Runs::start(needed, self.queue).await?;
         Ok(Engine(Arc::new(Inner {
             parts,
@@ -491,33 +501,6 @@ impl Parts {
             clock: self.clock.clone(),
             return_urls,
             tasks: tasks.clone(),
-        }
-    }
-}
-
-/// Removes what is older than `age`, in small steps, until `stop`.
-async fn sweep(
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-    age: Duration,
-    stop: CancellationToken,
-) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(SWEEP) => {}
-            () = stop.cancelled() => return,
-        }
-        let now = clock.now();
-        let Ok(before) = now.checked_sub(age) else { continue };
-        loop {
-            match store.prune(before, now, SWEEP_ROWS).await {
-                Ok(gone) if gone >= u64::from(SWEEP_ROWS) && !stop.is_cancelled() => {}
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::warn!(error = %error.log_line(), "old history stays for now");
-                    break;
-                }
-            }
         }
     }
 }

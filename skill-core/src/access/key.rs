@@ -121,6 +121,7 @@ pub struct Keys {
     /// somebody sets the clock back.
     latest: AtomicI64,
     by_hash: Fresh<KeyHash, Arc<Key>>,
+    revoked: Fresh<KeyId, bool>,
     /// Whether a key may still work: it is there, and was not revoked.
     standing: Fresh<KeyId, bool>,
     owners: Fresh<OwnerId, Option<String>>,
@@ -145,6 +146,7 @@ impl Keys {
             plans,
             latest: AtomicI64::new(i64::MIN),
             by_hash: Fresh::new(),
+            revoked: Fresh::new(),
             standing: Fresh::new(),
             owners: Fresh::new(),
         })
@@ -374,6 +376,25 @@ impl Keys {
             return Err(Error::new(ErrorKind::ScopeMissing, message));
         }
         self.revoke(caller, id).await
+    }
+
+    /// Whether the key through which somebody once came is revoked by now, or gone. One that has
+    /// ended by itself is not: what it asked for in time goes on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when the store does not answer.
+    pub(crate) async fn is_revoked(&self, caller: &Caller) -> Result<bool> {
+        let Some(id) = caller.key() else { return Ok(false) };
+        let now = self.clock.steady();
+        if let Some(is_revoked) = self.revoked.get(&id, now) {
+            return Ok(is_revoked);
+        }
+        let ticket = self.revoked.ticket(now);
+        let keys = self.store.keys(&caller.owner).await?;
+        let key = keys.iter().find(|key| key.id == id);
+        let is_revoked = key.is_none_or(|key| key.revoked_at.is_some());
+        self.revoked.put(id, is_revoked, ticket);
+        Ok(is_revoked)
     }
 
     async fn audit(&self, caller: &Caller, event: &str, id: KeyId) -> Result<()> {
