@@ -10,20 +10,20 @@ use crate::{
     access::{Admission, Admitted, Caller, Keys, Plans},
     apps::Apps,
     call::{CallRequest, Reply},
-    catalog::Catalog,
+    catalog::{Action, Catalog},
     clock::{Clock, Deadline, SystemClock},
     connect::Connector,
     connections::Connections,
     credential::{CredentialStore, Vault, seal::Keyring},
     error::{Error, Result},
     executor::{Executor, Flights, History, Observer, Renewer, Settings, Silent},
-    id::ExecutionId,
     integration::Integration,
     link::{Links, Pages},
     name::OwnerId,
-    record::{audit::Entry, execution::Execution, owner::Owner},
+    queue::{self, Invoked, OnDeadline, Runs, Submission},
+    record::{audit::Entry, owner::Owner},
     skill::Skill,
-    store::{ExecutionFilter, MemoryStore, Store},
+    store::{MemoryStore, Store},
     transport::Transport,
     webhooks::Webhooks,
 };
@@ -65,8 +65,9 @@ struct Inner {
     executor: Arc<Executor>,
     connector: Connector,
     webhooks: Webhooks,
+    runs: Runs,
     plans: Plans,
-    /// Runs and renewals that go on by themselves.
+    /// Calls and renewals that go on by themselves.
     tasks: TaskTracker,
     /// What lives as long as the engine: the history and the sweep.
     workers: TaskTracker,
@@ -93,6 +94,7 @@ impl Engine {
             skills: Vec::new(),
             plans: Plans::unlimited(),
             settings: Settings::default(),
+            queue: queue::Settings::default(),
             public_url: None,
             return_urls: BTreeSet::new(),
             wrong_keys_per_minute: 60,
@@ -114,20 +116,27 @@ impl Engine {
         }
     }
 
-    /// Runs a call that was counted already.
+    /// Runs a call that was counted already: of an endpoint, or of a skill in its newest version.
     ///
     /// A call with an idempotency key goes on to its end even when this future is dropped: its
     /// outcome is there for whoever repeats it.
     ///
     /// # Errors
-    /// As [`Executor::execute`].
+    /// As [`Executor::execute`]; what a skill's run ends in.
     pub async fn execute(&self, admitted: &Admitted, call: CallRequest) -> Result<Reply> {
-        if call.idempotency_key.is_none() {
-            return self.0.executor.execute(admitted, &call).await;
+        let is_skill = matches!(self.catalog().action(&call.action), Some(Action::Skill(_)));
+        if !is_skill {
+            return self.0.runs.call(admitted, call).await;
         }
-        let (executor, admitted) = (self.0.executor.clone(), admitted.clone());
-        let run = self.0.tasks.spawn(async move { executor.execute(&admitted, &call).await });
-        run.await.map_err(Error::internal)?
+        match self.0.runs.invoke(admitted, Submission::new(call), OnDeadline::Abort).await? {
+            Invoked::Ended(run) => run.reply(),
+            Invoked::Continues(_) => Err(Error::internal("a run goes on that was to be stopped")),
+        }
+    }
+
+    /// Runs: those that wait, those under way, and those that ended.
+    pub fn runs(&self) -> &Runs {
+        &self.0.runs
     }
 
     /// The keys: authentication, limits, making and revoking.
@@ -175,26 +184,6 @@ impl Engine {
         self.0.executor.catalog.store(Arc::new(catalog));
     }
 
-    /// Returns a run of the owner.
-    ///
-    /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) when the owner has no such run.
-    pub async fn execution(&self, owner: &OwnerId, id: ExecutionId) -> Result<Execution> {
-        self.0.parts.history.get(owner, id).await
-    }
-
-    /// The owner's runs, the newest first, and how many match in all.
-    ///
-    /// # Errors
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) when the store does not answer.
-    pub async fn executions(
-        &self,
-        owner: &OwnerId,
-        filter: &ExecutionFilter,
-    ) -> Result<(Vec<Execution>, u64)> {
-        self.0.parts.history.list(owner, filter).await
-    }
-
     /// The newest lines of the owner's audit.
     ///
     /// # Errors
@@ -227,9 +216,17 @@ impl Engine {
         self.0.parts.store.ping().await
     }
 
-    /// Stops: takes no more calls, waits half a minute for what is under way in the background, and
+    /// Takes no more runs and begins none, as the first part of [`Engine::stop`]: what is under way
+    /// goes on.
+    pub fn close(&self) {
+        self.0.runs.shared.close();
+    }
+
+    /// Stops: takes no more calls, lets runs under way end within their time and gives the others
+    /// back to the queue, waits half a minute for what else is under way in the background, and
     /// writes the history. Calls that somebody else waits for should have ended before.
     pub async fn stop(&self) {
+        self.0.runs.shared.stop().await;
         self.0.parts.history.close();
         self.0.tasks.close();
         if Deadline::after(LAST).run(self.0.tasks.wait()).await.is_none() {
@@ -241,6 +238,13 @@ impl Engine {
         self.0.stop.cancel();
         self.0.workers.close();
         self.0.workers.wait().await;
+    }
+}
+
+/// An engine that is dropped without [`Engine::stop`] leaves its runs where they stand.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.runs.shared.kill();
     }
 }
 
@@ -264,6 +268,7 @@ pub struct Builder {
     skills: Vec<Arc<dyn Skill>>,
     plans: Plans,
     settings: Settings,
+    queue: queue::Settings,
     public_url: Option<Url>,
     return_urls: BTreeSet<String>,
     wrong_keys_per_minute: u32,
@@ -323,6 +328,12 @@ impl Builder {
     /// Bounds single calls.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Bounds queued runs, and those who work on them.
+    pub fn queue(mut self, queue: queue::Settings) -> Self {
+        self.queue = queue;
         self
     }
 
@@ -387,8 +398,20 @@ impl Builder {
         let executor = Arc::new(parts.executor(catalog, self.settings, &tasks));
         let connector = parts.connector((executor.clone(), &tasks), self.return_urls);
         let (webhooks, plans) = (parts.webhooks(), self.plans);
-        let inner = Inner { parts, executor, connector, webhooks, plans, tasks, workers, stop };
-        Ok(Engine(Arc::new(inner)))
+        let (keys, calls) = (parts.keys.clone(), tasks.clone());
+        let needed = queue::Parts { executor: executor.clone(), keys, calls };
+        let runs = Runs::start(needed, self.queue).await?;
+        Ok(Engine(Arc::new(Inner {
+            parts,
+            executor,
+            connector,
+            webhooks,
+            runs,
+            plans,
+            tasks,
+            workers,
+            stop,
+        })))
     }
 }
 

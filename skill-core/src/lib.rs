@@ -26,6 +26,7 @@ pub mod connections;
 pub mod apps;
 pub mod webhooks;
 pub mod executor;
+pub mod queue;
 pub mod connect;
 pub mod engine;
 

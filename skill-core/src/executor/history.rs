@@ -17,7 +17,10 @@ use crate::{
     error::{Error, ErrorKind, Result},
     id::ExecutionId,
     name::OwnerId,
-    record::execution::{Execution, Recorded},
+    record::{
+        Sealed,
+        execution::{Execution, Recorded},
+    },
     store::{ExecutionFilter, Store},
 };
 
@@ -104,6 +107,19 @@ impl History {
         found
             .filter(|run| run.owner == *owner)
             .ok_or_else(|| Error::not_found("there is no execution with this id"))
+    }
+
+    /// The kept inputs and the kept outcome of a run.
+    pub(crate) async fn bodies(
+        &self,
+        owner: &OwnerId,
+        id: ExecutionId,
+    ) -> Result<(Option<Sealed>, Option<Sealed>)> {
+        let waiting = self.lock().get(&id).filter(|ended| ended.execution.owner == *owner).cloned();
+        match waiting {
+            Some(ended) => Ok((ended.input, ended.outcome)),
+            None => self.store.bodies(owner, id).await,
+        }
     }
 
     /// The owner's runs, the newest first, and how many match in all.
