@@ -9,6 +9,7 @@ use url::Url;
 use crate::{
     access::{Admission, Admitted, Caller, Keys, Plans},
     apps::Apps,
+    artifact::{ArtifactStore, Artifacts, MemoryArtifacts},
     call::{CallRequest, Reply},
     catalog::{Action, Catalog},
     clock::{Clock, Deadline, SystemClock},
@@ -90,6 +91,7 @@ impl Engine {
             credentials: None,
             clock: Arc::new(SystemClock::new()),
             observer: Arc::new(Silent),
+            artifacts: None,
             integrations: Vec::new(),
             skills: Vec::new(),
             plans: Plans::unlimited(),
@@ -264,6 +266,7 @@ pub struct Builder {
     credentials: Option<Arc<dyn CredentialStore>>,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
+    artifacts: Option<Arc<dyn ArtifactStore>>,
     integrations: Vec<Arc<dyn Integration>>,
     skills: Vec<Arc<dyn Skill>>,
     plans: Plans,
@@ -304,6 +307,13 @@ impl Builder {
     /// Lets `observer` hear what happens.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;
+        self
+    }
+
+    /// Keeps results that are too large for a record in `artifacts`, sealed with the keys of the
+    /// store. Without it they stay in memory.
+    pub fn artifacts(mut self, artifacts: Arc<dyn ArtifactStore>) -> Self {
+        self.artifacts = Some(artifacts);
         self
     }
 
@@ -381,7 +391,10 @@ impl Builder {
         let wrong = self.wrong_keys_per_minute;
         let (tasks, workers) = (TaskTracker::new(), TaskTracker::new());
         let stop = CancellationToken::new();
-        workers.spawn(sweep(store.clone(), clock.clone(), self.history, stop.clone()));
+        let kept = self.artifacts.unwrap_or_else(|| Arc::new(MemoryArtifacts::default()));
+        let artifacts = Artifacts::new(kept, vault.clone(), clock.clone());
+        let swept = (store.clone(), artifacts.clone(), clock.clone());
+        workers.spawn(sweep(swept, self.history, stop.clone()));
         let parts = Parts {
             credentials: self.credentials.unwrap_or_else(|| vault.clone()),
             connections: Arc::new(Connections::new(store.clone(), clock.clone())),
@@ -391,6 +404,7 @@ impl Builder {
             history: History::start(store.clone(), &workers, stop.clone()),
             transport: self.transport,
             observer: self.observer,
+            artifacts,
             store,
             vault,
             clock,
@@ -399,7 +413,8 @@ impl Builder {
         let connector = parts.connector((executor.clone(), &tasks), self.return_urls);
         let (webhooks, plans) = (parts.webhooks(), self.plans);
         let (keys, calls) = (parts.keys.clone(), tasks.clone());
-        let needed = queue::Parts { executor: executor.clone(), keys, calls };
+        let artifacts = parts.artifacts.clone();
+        let needed = queue::Parts { executor: executor.clone(), keys, artifacts, calls };
         let runs = Runs::start(needed, self.queue).await?;
         Ok(Engine(Arc::new(Inner {
             parts,
@@ -427,6 +442,7 @@ struct Parts {
     history: Arc<History>,
     transport: Arc<dyn Transport>,
     observer: Arc<dyn Observer>,
+    artifacts: Artifacts,
     clock: Arc<dyn Clock>,
 }
 
@@ -492,8 +508,7 @@ impl Parts {
 
 /// Removes what is older than `age`, in small steps, until `stop`.
 async fn sweep(
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
+    (store, artifacts, clock): (Arc<dyn Store>, Artifacts, Arc<dyn Clock>),
     age: Duration,
     stop: CancellationToken,
 ) {
@@ -513,6 +528,9 @@ async fn sweep(
                     break;
                 }
             }
+        }
+        if let Err(error) = artifacts.sweep(&*store).await {
+            tracing::warn!(error = %error.log_line(), "old artifacts stay for now");
         }
     }
 }

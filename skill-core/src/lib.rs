@@ -16,6 +16,7 @@ pub mod tool;
 pub mod store;
 pub mod transport;
 pub mod credential;
+pub mod artifact;
 pub mod endpoint;
 pub mod integration;
 pub mod skill;

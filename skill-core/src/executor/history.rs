@@ -84,7 +84,7 @@ impl History {
     }
 
     /// Records a run that ended. It is readable when this returns.
-    pub(super) fn push(&self, ended: Recorded, room: Room) {
+    pub(crate) fn push(&self, ended: Recorded, room: Room) {
         room.0.forget();
         let id = ended.execution.id;
         if self.has_ended.load(Ordering::Acquire) {

@@ -30,7 +30,7 @@ use self::{
 };
 pub(crate) use self::{
     renew::{Flights, Renewer, negotiate},
-    replay::{check_key, hash},
+    replay::{check_key, hash, read as read_outcome, write as write_outcome},
     retry::retry_after,
     send::{Answered, Gate, Sending},
 };

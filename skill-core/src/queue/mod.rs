@@ -7,6 +7,7 @@
 mod attempt;
 mod finish;
 mod host;
+mod journal;
 mod live;
 mod recover;
 mod retry;
@@ -34,8 +35,8 @@ pub use self::{
 };
 pub use crate::call::{Failure, Outcome};
 use crate::{
-    access::Keys, clock::Clock, error::Result, executor::Executor, id, record::run::Worker,
-    store::Store,
+    access::Keys, artifact::Artifacts, clock::Clock, error::Result, executor::Executor, id,
+    record::run::Worker, store::Store,
 };
 
 /// The runs of an engine and their queue.
@@ -68,6 +69,7 @@ pub(crate) struct Shared {
     pub(crate) executor: Arc<Executor>,
     pub(crate) keys: Arc<Keys>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) artifacts: Artifacts,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) live: Arc<Live>,
     /// Names this engine, from its start to its end.
@@ -93,13 +95,14 @@ pub(crate) struct Shared {
 pub(crate) struct Parts {
     pub(crate) executor: Arc<Executor>,
     pub(crate) keys: Arc<Keys>,
+    pub(crate) artifacts: Artifacts,
     pub(crate) calls: TaskTracker,
 }
 
 impl Runs {
     /// Takes over what an earlier process left, and starts to work.
     pub(crate) async fn start(parts: Parts, settings: Settings) -> Result<Self> {
-        let Parts { executor, keys, calls } = parts;
+        let Parts { executor, keys, artifacts, calls } = parts;
         let (store, clock) = (executor.store.clone(), executor.clock.clone());
         let shared = Arc::new(Shared {
             live: Live::new(settings.slots),
@@ -117,6 +120,7 @@ impl Runs {
             executor,
             keys,
             store,
+            artifacts,
             clock,
             calls,
         });

@@ -4,6 +4,7 @@
 
 mod action_limits;
 mod architecture;
+mod artifact;
 mod call;
 mod connect;
 mod fixture;
@@ -17,6 +18,7 @@ mod retry;
 mod rotate;
 mod script;
 mod secrets;
+mod skill;
 mod store;
 mod transport;
 mod watched;
