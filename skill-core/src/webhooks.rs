@@ -99,13 +99,14 @@ impl Webhooks {
         self.check(&wanted, catalog)?;
         let at = self.clock.now();
         let secret = wanted.secret.map_or_else(fresh_secret, Ok)?;
+        let known = wanted.tool_ids.iter().filter_map(|id| catalog.tool(id));
         let mut webhook = Subscription {
             id: WebhookId::fresh(at)?,
             owner: caller.owner.clone(),
             user: caller.user.clone(),
             url: wanted.url,
             events: wanted.events,
-            tool_ids: wanted.tool_ids,
+            tool_ids: known.map(|tool| tool.id.clone()).collect(),
             secret: Sealed(Vec::new()),
             created_at: at,
         };
@@ -203,11 +204,21 @@ fn check_events(events: &[Event]) -> Result<(), String> {
     }
 }
 
-fn check_tools(ids: &[String], _catalog: &Catalog) -> Result<(), String> {
+fn check_tools(ids: &[String], catalog: &Catalog) -> Result<(), String> {
     if ids.len() > TOOLS {
         return Err(format!("expected at most {TOOLS} tools"));
     }
-    if has_twice(ids) { Err("expected every tool once".into()) } else { Ok(()) }
+    let known = ids.iter().map(|id| Ok(&catalog.tool(id).ok_or(id)?.id));
+    match known.collect::<Result<Vec<_>, &String>>() {
+        Err(id) => Err(format!("there is no tool `{}`", shortened(id))),
+        Ok(known) if has_twice(&known) => Err("expected every tool once".into()),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// A caller's text, short enough to be repeated.
+fn shortened(text: &str) -> String {
+    text.chars().take(100).flat_map(char::escape_debug).collect()
 }
 
 fn has_twice<T: Ord>(items: &[T]) -> bool {

@@ -122,8 +122,6 @@ pub struct Keys {
     latest: AtomicI64,
     by_hash: Fresh<KeyHash, Arc<Key>>,
     revoked: Fresh<KeyId, bool>,
-    /// Whether a key may still work: it is there, and was not revoked.
-    standing: Fresh<KeyId, bool>,
     owners: Fresh<OwnerId, Option<String>>,
 }
 
@@ -147,7 +145,6 @@ impl Keys {
             latest: AtomicI64::new(i64::MIN),
             by_hash: Fresh::new(),
             revoked: Fresh::new(),
-            standing: Fresh::new(),
             owners: Fresh::new(),
         })
     }
@@ -219,25 +216,11 @@ impl Keys {
     /// [`ErrorKind::Unauthenticated`] when the key was revoked, [`ErrorKind::Unavailable`] when the
     /// store does not answer.
     pub async fn resume(&self, caller: Caller) -> Result<Admitted> {
-        if let Some(id) = caller.key()
-            && !self.stands(&caller.owner, id).await?
-        {
+        if self.is_revoked(&caller).await? {
             let message = "the API key that asked for this run was revoked";
             return Err(Error::new(ErrorKind::Unauthenticated, message));
         }
         Ok(Admitted { caller, allowance: Allowance::unlimited() })
-    }
-
-    async fn stands(&self, owner: &OwnerId, id: KeyId) -> Result<bool> {
-        let now = self.clock.steady();
-        if let Some(stands) = self.standing.get(&id, now) {
-            return Ok(stands);
-        }
-        let ticket = self.standing.ticket(now);
-        let keys = self.store.keys(owner).await?;
-        let stands = keys.iter().any(|key| key.id == id && key.revoked_at.is_none());
-        self.standing.put(id, stands, ticket);
-        Ok(stands)
     }
 
     /// Counts one call of an action against the action's own limit, which all keys of the caller's
@@ -361,7 +344,7 @@ impl Keys {
             return Err(unknown());
         }
         self.by_hash.forget_all();
-        self.standing.forget(&id);
+        self.revoked.forget(&id);
         self.audit(caller, "key.revoked", id).await
     }
 

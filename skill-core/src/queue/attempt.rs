@@ -359,8 +359,8 @@ impl Shared {
         let stand = Stand { most: info.attempts.unwrap_or(stand.most), ..stand };
         let place = (stand, attempt.deadline);
         let deadline = attempt.deadline.within(call.timeout.unwrap_or(info.timeout));
-        let shared = attempt.clone();
-        let work = async move { host::run(&shared, &skill, call.params.into()).await };
+        let hosted = attempt.clone();
+        let work = async move { host::run(&hosted, &skill, call.params.into()).await };
         let ended = match self.threads.run(work, deadline).await {
             Ok(ended) => ended,
             Err(error) => return self.after(Verdict::Transient, &error, place),

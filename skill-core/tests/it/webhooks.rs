@@ -132,6 +132,23 @@ async fn every_problem_of_a_webhook_is_named() {
 }
 
 #[tokio::test]
+async fn a_webhook_names_tools_that_there_are() {
+    let world = World::new().await;
+    let naming = |ids: &[&str]| NewWebhook {
+        tool_ids: ids.iter().map(ToString::to_string).collect(),
+        ..to(PLACE)
+    };
+    let known = ["desk-get-item", "open_get_item"];
+    let (made, _) = create(&world.engine, &world.caller, naming(&known)).await.unwrap();
+    assert_eq!(made.tool_ids, ["desk-get-item", "open-get-item"]);
+    let (one, other) = ("desk-get-item", "desk_get_item");
+    for wrong in [&["desk-get"][..], &[one, "no"], &[one, one], &[one, other], &[""; 101]] {
+        let error = create(&world.engine, &world.caller, naming(wrong)).await.unwrap_err();
+        assert_eq!(fields(&error), ["tool_ids"], "{wrong:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_caller_may_bring_a_secret() {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     let world = World::new().await;

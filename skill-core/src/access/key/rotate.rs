@@ -62,6 +62,7 @@ impl Keys {
         }
         let successor = rotate.successor;
         self.by_hash.forget_all();
+        self.revoked.forget(&id);
         let entry = Entry::new(at, caller.actor, caller.owner.clone()).event("key.rotated");
         let done = format!("done: {} follows", successor.id);
         self.store.append_audit(&entry.target(id).outcome(done)).await?;
