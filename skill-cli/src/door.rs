@@ -11,7 +11,7 @@ use skill_core::name::OwnerId;
 use tokio::{net::UnixStream, time::Instant};
 
 use crate::{
-    assemble::{self, Busy, Parts},
+    assemble::{self, Busy, Parts, Workers},
     config::Config,
     failure::Failure,
     home::Home,
@@ -37,6 +37,16 @@ enum Way {
 impl Door {
     /// Finds the server, or opens the data directory.
     pub(crate) async fn open(config: &Config, owner: &str) -> anyhow::Result<Self> {
+        Self::open_with(config, owner, Workers::Elsewhere).await
+    }
+
+    /// Finds the server, or opens the data directory and works on the runs that wait there until
+    /// the door is closed.
+    pub(crate) async fn open_and_work(config: &Config, owner: &str) -> anyhow::Result<Self> {
+        Self::open_with(config, owner, Workers::Here).await
+    }
+
+    async fn open_with(config: &Config, owner: &str, workers: Workers) -> anyhow::Result<Self> {
         let owner = OwnerId::parse(owner).map_err(|error| Failure::usage(error.to_string()))?;
         let home = Home::of(config);
         let until = Instant::now() + PATIENCE;
@@ -45,7 +55,7 @@ impl Door {
                 return Ok(Self { way: Way::Socket(home.socket()), owner });
             }
             let public_url = assemble::public_url(config, config.listen)?;
-            match assemble::parts(config, &home, public_url).await {
+            match assemble::parts(config, &home, (public_url, workers)).await {
                 Ok(parts) => return Ok(Self { way: Way::Local(Box::new(parts)), owner }),
                 // A server that starts or stops, or another command: either is over soon.
                 Err(error) if error.is::<Busy>() && Instant::now() < until => {
