@@ -1,5 +1,7 @@
 //! The engine: everything wired together, for a program to embed.
 
+mod sweep;
+
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
@@ -28,11 +30,6 @@ use crate::{
     transport::Transport,
     webhooks::Webhooks,
 };
-
-/// How often old history is swept.
-const SWEEP: Duration = Duration::from_secs(600);
-/// How many rows one sweep step removes, so that writers are not kept waiting.
-const SWEEP_ROWS: u32 = 1_000;
 
 /// How long an engine that stops waits for what nobody else waits for.
 const LAST: Duration = Duration::from_secs(30);
@@ -174,6 +171,11 @@ impl Engine {
     /// The clock that everything here goes by.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.0.parts.clock
+    }
+
+    /// How long a call may take when nobody says.
+    pub fn timeout(&self) -> Duration {
+        self.0.executor.settings.timeout
     }
 
     /// The present catalogue. It does not change while it is held.
@@ -394,7 +396,7 @@ impl Builder {
         let kept = self.artifacts.unwrap_or_else(|| Arc::new(MemoryArtifacts::default()));
         let artifacts = Artifacts::new(kept, vault.clone(), clock.clone());
         let swept = (store.clone(), artifacts.clone(), clock.clone());
-        workers.spawn(sweep(swept, self.history, stop.clone()));
+        workers.spawn(sweep::run(swept, self.history, stop.clone()));
         let parts = Parts {
             credentials: self.credentials.unwrap_or_else(|| vault.clone()),
             connections: Arc::new(Connections::new(store.clone(), clock.clone())),
@@ -404,7 +406,6 @@ impl Builder {
             history: History::start(store.clone(), &workers, stop.clone()),
             transport: self.transport,
             observer: self.observer,
-            artifacts,
             store,
             vault,
             clock,
@@ -413,7 +414,6 @@ impl Builder {
         let connector = parts.connector((executor.clone(), &tasks), self.return_urls);
         let (webhooks, plans) = (parts.webhooks(), self.plans);
         let (keys, calls) = (parts.keys.clone(), tasks.clone());
-        let artifacts = parts.artifacts.clone();
         let needed = queue::Parts { executor: executor.clone(), keys, artifacts, calls };
         let runs = Runs::start(needed, self.queue).await?;
         Ok(Engine(Arc::new(Inner {
@@ -442,7 +442,6 @@ struct Parts {
     history: Arc<History>,
     transport: Arc<dyn Transport>,
     observer: Arc<dyn Observer>,
-    artifacts: Artifacts,
     clock: Arc<dyn Clock>,
 }
 
@@ -502,35 +501,6 @@ impl Parts {
             clock: self.clock.clone(),
             return_urls,
             tasks: tasks.clone(),
-        }
-    }
-}
-
-/// Removes what is older than `age`, in small steps, until `stop`.
-async fn sweep(
-    (store, artifacts, clock): (Arc<dyn Store>, Artifacts, Arc<dyn Clock>),
-    age: Duration,
-    stop: CancellationToken,
-) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(SWEEP) => {}
-            () = stop.cancelled() => return,
-        }
-        let now = clock.now();
-        let Ok(before) = now.checked_sub(age) else { continue };
-        loop {
-            match store.prune(before, now, SWEEP_ROWS).await {
-                Ok(gone) if gone >= u64::from(SWEEP_ROWS) && !stop.is_cancelled() => {}
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::warn!(error = %error.log_line(), "old history stays for now");
-                    break;
-                }
-            }
-        }
-        if let Err(error) = artifacts.sweep(&*store).await {
-            tracing::warn!(error = %error.log_line(), "old artifacts stay for now");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Keys: making, finding and revoking them.
 
 mod rotate;
+mod standing;
 
 use std::{
     net::IpAddr,
@@ -13,6 +14,7 @@ use std::{
 
 use jiff::Timestamp;
 
+pub use self::standing::Standing;
 use super::{AddressLimit, Allowance, Caller, Limiter, Limits, Plans};
 use crate::{
     cache::Fresh,

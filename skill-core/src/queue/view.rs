@@ -56,6 +56,16 @@ impl Runs {
         Ok((runs, total))
     }
 
+    /// How many runs of the caller's owner wait, and how many may.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when the store does not answer.
+    pub async fn waiting(&self, caller: &Caller) -> Result<(u64, u64)> {
+        let filter = ExecutionFilter { state: Some(State::Queued), limit: 1, ..Default::default() };
+        let (_, waiting) = self.shared.executor.history.list(&caller.owner, &filter).await?;
+        Ok((waiting, self.shared.settings.depth))
+    }
+
     /// The calls that a run made, the oldest first.
     ///
     /// # Errors

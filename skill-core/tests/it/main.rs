@@ -19,6 +19,7 @@ mod rotate;
 mod script;
 mod secrets;
 mod skill;
+mod steps;
 mod store;
 mod transport;
 mod watched;

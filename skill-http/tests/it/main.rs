@@ -6,6 +6,7 @@
 mod bodies;
 mod connect;
 mod connections;
+mod dialects;
 mod envelope;
 mod errors;
 mod execute;
@@ -19,4 +20,5 @@ mod operator;
 mod pages;
 mod routes;
 mod secrets;
+mod tools;
 mod world;
