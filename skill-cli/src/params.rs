@@ -201,8 +201,7 @@ mod tests {
 
     use super::*;
 
-    const OWN: &Own =
-        &[("connection", true), ("owner", true), ("json", false), ("help", false)];
+    const OWN: &Own = &[("connection", true), ("owner", true), ("json", false), ("help", false)];
 
     fn words(line: &str) -> Vec<String> {
         line.split('|').filter(|word| !word.is_empty()).map(str::to_owned).collect()
@@ -270,7 +269,8 @@ mod tests {
 
     #[test]
     fn the_commands_own_options_yield_to_parameters_of_the_same_name() {
-        let given = read(&words("--owner|acme|--connection|work|--json"), Some(&schema()), OWN).unwrap();
+        let given =
+            read(&words("--owner|acme|--connection|work|--json"), Some(&schema()), OWN).unwrap();
         assert_eq!(Value::Object(given.params), json!({"owner": "acme"}));
         assert_eq!(given.own["connection"], "work");
         assert!(given.own.contains_key("json") && !given.own.contains_key("owner"));
