@@ -220,17 +220,17 @@ impl Engine {
         self.0.parts.store.ping().await
     }
 
-    /// Takes no more runs and begins none, as the first part of [`Engine::stop`]: what is under way
-    /// goes on.
-    pub fn close(&self) {
-        self.0.runs.shared.close();
+    /// Takes no more runs, lets those under way end within their time and gives the others back to
+    /// the queue, as the first part of [`Engine::stop`]: calls under way go on.
+    pub async fn drain(&self) {
+        self.0.runs.shared.stop().await;
     }
 
     /// Stops: takes no more calls, lets runs under way end within their time and gives the others
     /// back to the queue, waits half a minute for what else is under way in the background, and
     /// writes the history. Calls that somebody else waits for should have ended before.
     pub async fn stop(&self) {
-        self.0.runs.shared.stop().await;
+        self.drain().await;
         self.0.parts.history.close();
         self.0.tasks.close();
         if Deadline::after(LAST).run(self.0.tasks.wait()).await.is_none() {

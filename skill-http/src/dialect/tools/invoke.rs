@@ -22,8 +22,12 @@ use crate::{
     request::Members,
 };
 
-/// The longest `timeout`, in seconds.
+/// The longest `timeout`, `delay` and `deadline`, in seconds.
 const LONGEST: u64 = 300;
+const DELAY: u64 = 30 * 24 * 3600;
+const DEADLINE: u64 = 24 * 3600;
+/// The highest `priority`, and with a sign the lowest.
+const PRIORITY: i16 = 100;
 
 pub(super) fn routes() -> Vec<Route> {
     let body = json!({
@@ -37,6 +41,14 @@ pub(super) fn routes() -> Vec<Route> {
         .query("async", json!({"type": "boolean", "default": false}))
         .query("timeout", json!({"type": "integer", "minimum": 1, "maximum": LONGEST}))
         .query("on_deadline", json!({"enum": ["abort", "continue"], "default": "abort"}))
+        .query("delay", json!({"type": "integer", "minimum": 0, "maximum": DELAY}))
+        .query("deadline", json!({"type": "integer", "minimum": 1, "maximum": DEADLINE}))
+        .query(
+            "priority",
+            json!({
+                "type": "integer", "minimum": -PRIORITY, "maximum": PRIORITY, "default": 0,
+            }),
+        )
         .header("Idempotency-Key", text())
         .header("Skill-Connection", text())
         .answer(200, "It ran, and this is what it answered", done_schema())
@@ -140,6 +152,21 @@ fn on_deadline(text: &str) -> Option<OnDeadline> {
     }
 }
 
+/// The run of `call` as the query wants it queued.
+fn submission(cx: &Context, call: CallRequest) -> Result<Submission, Error> {
+    let (query, expected) = (cx.query(), format!("a whole number from -{PRIORITY} to {PRIORITY}"));
+    let is_fit = |priority: &i16| (-PRIORITY..=PRIORITY).contains(priority);
+    let priority = query.one_of("priority", |text| text.parse().ok().filter(is_fit), &expected)?;
+    let delay = query.number("delay", 0, DELAY)?.filter(|delay| *delay > 0);
+    let deadline = query.number("deadline", 1, DEADLINE)?;
+    Ok(Submission {
+        priority: priority.unwrap_or(0),
+        delay: delay.map(Duration::from_secs),
+        deadline: deadline.map(Duration::from_secs),
+        ..Submission::new(call)
+    })
+}
+
 /// Takes the inputs out of their wrapping, when that is what it is.
 fn unwrap(
     mut body: Map<String, Value>,
@@ -177,13 +204,14 @@ async fn invoke(cx: Context) -> Result<Reply, Failure> {
         timeout: options.timeout.map(Duration::from_secs),
         keeps_bodies: true,
     };
+    let submission = submission(&cx, call)?;
     let (runs, admitted) = (cx.app.engine.runs(), cx.admitted()?);
     if options.is_async == Some(true) {
-        let submitted = runs.submit(admitted, Submission::new(call)).await?;
+        let submitted = runs.submit(admitted, submission).await?;
         return Ok(queued(submitted.id, submitted.is_replay));
     }
     let on_deadline = options.on_deadline.unwrap_or(OnDeadline::Abort);
-    match runs.invoke(admitted, Submission::new(call), on_deadline).await? {
+    match runs.invoke(admitted, submission, on_deadline).await? {
         Invoked::Continues(id) => Ok(queued(id, false)),
         Invoked::Ended(run) => ended(&cx, &run),
     }
