@@ -284,6 +284,7 @@ impl Shared {
                             crashes: 0,
                             may_have_happened: false,
                         };
+                        self.served(&claimed.execution);
                         self.start(claimed, held, slot);
                     }
                     _ => self.waits(enqueue.work.run_at),

@@ -10,6 +10,7 @@ use crate::{
     call::{Data, Outcome},
     clock::Deadline,
     error::{Error, ErrorKind, Result},
+    executor::Kept,
     id::ExecutionId,
     record::{
         execution::{Execution, State},
@@ -138,18 +139,28 @@ impl Runs {
         offset: u64,
         most: u32,
     ) -> Result<Page> {
-        let run = self.get(caller, id).await?;
-        if !run.execution.state.is_final() {
+        let run = self.execution(caller, id).await?;
+        if !run.state.is_final() {
             return Err(Error::new(ErrorKind::Conflict, "the run has not ended"));
         }
-        let Some(Outcome::Answer { data, .. }) = run.outcome else {
-            return Err(Error::not_found("no result of this run is kept"));
-        };
-        let bytes = text(data);
-        let total = bytes.len();
-        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(total);
-        let to = from.saturating_add(most as usize).min(total);
-        Ok(Page { bytes: bytes.slice(from..to), total: total as u64 })
+        let executor = &self.shared.executor;
+        let none = || Error::not_found("no result of this run is kept");
+        let (_, sealed) = executor.history.bodies(&run.owner, id).await?;
+        match executor.open_outcome(&run.owner, id, &sealed.ok_or_else(none)?)? {
+            Kept::Whole(Outcome::Answer { data, .. }) => {
+                let bytes = text(data);
+                let total = bytes.len();
+                let from = usize::try_from(offset).unwrap_or(usize::MAX).min(total);
+                let to = from.saturating_add(most as usize).min(total);
+                Ok(Page { bytes: bytes.slice(from..to), total: total as u64 })
+            }
+            Kept::Spilled(_, _, artifact) => {
+                let whose = (&run.owner, id);
+                let bytes = executor.artifacts.read(whose, artifact, offset, most).await?;
+                Ok(Page { bytes, total: artifact.bytes })
+            }
+            Kept::Whole(Outcome::Failed(_)) => Err(none()),
+        }
     }
 }
 
@@ -170,11 +181,15 @@ impl Shared {
         let open = |sealed| self.executor.open_input(owner, id, (&execution.action, &sealed));
         let input = input.map(open).transpose()?;
         let open = |sealed| self.executor.open_outcome(owner, id, &sealed);
-        let outcome = outcome.map(open).transpose()?;
-        let result_bytes = outcome.as_ref().and_then(|outcome| match outcome {
-            Outcome::Answer { data, .. } => Some(length(data)),
-            Outcome::Failed(_) => None,
-        });
+        let (outcome, result_bytes) = match outcome.map(open).transpose()? {
+            None => (None, None),
+            Some(Kept::Spilled(_, _, artifact)) => (None, Some(artifact.bytes)),
+            Some(Kept::Whole(Outcome::Answer { status, data })) => {
+                let length = length(&data);
+                (Some(Outcome::Answer { status, data }), Some(length))
+            }
+            Some(Kept::Whole(failed)) => (Some(failed), None),
+        };
         Ok(Run {
             input: input.map(|call| call.params.into()),
             outcome: outcome.filter(|_| execution.state != State::Cancelled),
