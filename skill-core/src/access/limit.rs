@@ -289,6 +289,21 @@ impl Limiter {
         }
     }
 
+    /// What is left of the caller's minute and of its owner's day, without counting anything.
+    pub fn standing(&self, caller: &Caller, limits: Limits) -> (Allowance, Allowance) {
+        let Some(key) = caller.key() else {
+            return (Allowance::unlimited(), Allowance::unlimited());
+        };
+        let gauges = self.gauges(key, &caller.owner);
+        let now = self.second();
+        let day = now.div_euclid(DAY);
+        let (mut minute, mut of_day) = (lock(&gauges.minute.meter), lock(&gauges.day.meter));
+        minute.turn(now);
+        of_day.turn(day);
+        let minute = minute_figures(&minute, now, limits.per_minute);
+        (minute, of(&of_day, limits.per_day, (day + 1) * DAY - now, true))
+    }
+
     /// Spends one call from the shares at hand; `None` when a share has to be reserved first.
     fn try_spend(&self, gauges: &Gauges, limits: Limits) -> Option<Allowance> {
         let now = self.second();
@@ -383,16 +398,22 @@ fn figures(
     (of_day, day, per_day): (&Meter, i64, Option<u32>),
     now: i64,
 ) -> Allowance {
-    let seconds = |seconds: i64| Duration::from_secs(seconds.max(0).unsigned_abs());
-    let of = |meter: &Meter, limit: Option<u32>, reset, is_daily| Allowance {
+    let minute = minute_figures(minute, second, per_minute);
+    let of_day = of(of_day, per_day, (day + 1) * DAY - now, true);
+    if of_day.limit.is_some() && of_day.remaining < minute.remaining { of_day } else { minute }
+}
+
+fn minute_figures(minute: &Meter, second: i64, limit: Option<u32>) -> Allowance {
+    let reset = (minute.comes_back(second) - second).min(Window::Minute.buckets());
+    of(minute, limit, reset, false)
+}
+
+fn of(meter: &Meter, limit: Option<u32>, reset: i64, is_daily: bool) -> Allowance {
+    Allowance {
         limit,
         remaining: limit.map_or(u32::MAX, |limit| limit.saturating_sub(meter.counted())),
-        reset,
+        reset: Duration::from_secs(reset.max(0).unsigned_abs()),
         retry_after: None,
         is_daily,
-    };
-    let minute_reset = seconds((minute.comes_back(second) - now).min(Window::Minute.buckets()));
-    let minute = of(minute, per_minute, minute_reset, false);
-    let of_day = of(of_day, per_day, seconds((day + 1) * DAY - now), true);
-    if of_day.limit.is_some() && of_day.remaining < minute.remaining { of_day } else { minute }
+    }
 }
