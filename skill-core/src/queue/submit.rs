@@ -1,13 +1,13 @@
 //! Submitting runs, and waiting for those that somebody waits for.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
     Invoked, OnDeadline, Run, Runs, Shared, Submission, Submitted,
-    live::{Held, Slot},
+    live::{Held, Slot, Why},
 };
 use crate::{
     access::{Admitted, Caller, Intent, authorize},
@@ -19,7 +19,7 @@ use crate::{
     id::ExecutionId,
     record::{
         execution::{Class, Execution, Idempotency, State, Timing},
-        run::{Claimed, Enqueue, Enqueued, Group, Work},
+        run::{Claimed, Enqueue, Enqueued, Group, Lease, Work},
         scope::Scope,
     },
 };
@@ -48,7 +48,7 @@ impl Runs {
     /// [`ErrorKind::Unavailable`] when the queue is full, the engine stops, or the store does not
     /// answer. That there is no connection is no error here: the run ends in it.
     pub async fn submit(&self, admitted: &Admitted, submission: Submission) -> Result<Submitted> {
-        let prepared = self.shared.prepare(admitted, &submission)?;
+        let prepared = self.shared.prepare(admitted, &submission).await?;
         let shared = self.shared.clone();
         // Whoever asks may hang up; what the store then has is ours to work on nevertheless.
         let kept = self.shared.tasks.spawn(async move { shared.keep(prepared).await });
@@ -138,14 +138,8 @@ impl Runs {
     }
 }
 
-/// A run that can be queued.
-struct Prepared {
-    enqueue: Enqueue,
-    admitted: Admitted,
-}
-
 impl Shared {
-    fn prepare(&self, admitted: &Admitted, asked: &Submission) -> Result<Prepared> {
+    async fn prepare(&self, admitted: &Admitted, asked: &Submission) -> Result<Enqueue> {
         if self.is_closed() {
             return Err(stopping());
         }
@@ -154,7 +148,7 @@ impl Shared {
         let scope = Scope::Action(call.action.clone());
         authorize(caller, &Intent { scope, class: None }).allowed()?;
         let now = self.clock.now();
-        let meant = self.meant(caller, asked, now)?;
+        let meant = self.meant(admitted, asked, now).await?;
         let id = meant.execution.id;
         let delay = delay.unwrap_or_default();
         if delay > LONGEST_DELAY {
@@ -180,13 +174,21 @@ impl Shared {
             claimed: None,
             most_queued: self.settings.depth,
         };
-        Ok(Prepared { enqueue, admitted: admitted.clone() })
+        Ok(enqueue)
     }
 
     /// Finds the action and checks the inputs.
-    fn meant(&self, caller: &Caller, asked: &Submission, now: Timestamp) -> Result<Meant> {
-        let call = &asked.call;
+    async fn meant(
+        &self,
+        admitted: &Admitted,
+        asked: &Submission,
+        now: Timestamp,
+    ) -> Result<Meant> {
+        let (caller, call) = (admitted.caller(), &asked.call);
         let action = self.action(asked)?;
+        if let Some(per_minute) = action.rate_limit() {
+            self.keys.admit_action(admitted, &call.action, per_minute).await?;
+        }
         let inputs = Value::Object(call.params.clone());
         let (mut group, mut deadline, mut version) = (None, None, None);
         let (revision, class) = match &action {
@@ -249,8 +251,7 @@ impl Shared {
     }
 
     /// Keeps the run, and begins to work on it when a place is free and nobody waits for it.
-    async fn keep(self: std::sync::Arc<Self>, prepared: Prepared) -> Result<Submitted> {
-        let Prepared { mut enqueue, admitted } = prepared;
+    async fn keep(self: Arc<Self>, mut enqueue: Enqueue) -> Result<Submitted> {
         let id = enqueue.execution.id;
         let claimed = self.claim_for(&mut enqueue);
         let outcome = self.store.enqueue(std::slice::from_ref(&enqueue)).await;
@@ -280,7 +281,6 @@ impl Shared {
                             may_have_happened: false,
                         };
                         self.start(claimed, held, slot);
-                        drop(admitted);
                     }
                     _ => self.waits(enqueue.work.run_at),
                 }
@@ -299,7 +299,7 @@ impl Shared {
     }
 
     /// A place for the run, if it may have one before it is even queued.
-    fn claim_for(&self, enqueue: &mut Enqueue) -> Option<(std::sync::Arc<Held>, Slot)> {
+    fn claim_for(&self, enqueue: &mut Enqueue) -> Option<(Arc<Held>, Slot)> {
         let now = enqueue.execution.created_at;
         if self.has_backlog() || enqueue.work.run_at > now {
             return None;
@@ -309,7 +309,7 @@ impl Shared {
         let steady = self.clock.steady();
         let until = self.clock.now().checked_add(self.settings.lease).ok()?;
         enqueue.claimed = Some((self.worker.clone(), until));
-        let lease = crate::record::run::Lease {
+        let lease = Lease {
             owner: run.owner.clone(),
             id: run.id,
             worker: self.worker.clone(),
@@ -345,7 +345,7 @@ impl Shared {
         *run = stands;
         if is_ours {
             if let Some(held) = self.live.held(id) {
-                held.stop(super::live::Why::Ended);
+                held.stop(Why::Ended);
             }
             self.executor.observer.hear(&Event::Ended(run));
             self.live.signal(id);

@@ -13,6 +13,7 @@ mod idempotency;
 mod keys;
 mod limits;
 mod provider;
+mod queue;
 mod renew;
 mod retry;
 mod rotate;
