@@ -406,6 +406,7 @@ impl Builder {
             history: History::start(store.clone(), &workers, stop.clone()),
             transport: self.transport,
             observer: self.observer,
+            artifacts,
             store,
             vault,
             clock,
@@ -414,6 +415,7 @@ impl Builder {
         let connector = parts.connector((executor.clone(), &tasks), self.return_urls);
         let (webhooks, plans) = (parts.webhooks(), self.plans);
         let (keys, calls) = (parts.keys.clone(), tasks.clone());
+        let artifacts = parts.artifacts.clone();
         let needed = queue::Parts { executor: executor.clone(), keys, artifacts, calls };
         let runs = Runs::start(needed, self.queue).await?;
         Ok(Engine(Arc::new(Inner {
@@ -442,6 +444,7 @@ struct Parts {
     history: Arc<History>,
     transport: Arc<dyn Transport>,
     observer: Arc<dyn Observer>,
+    artifacts: Artifacts,
     clock: Arc<dyn Clock>,
 }
 

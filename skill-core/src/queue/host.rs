@@ -127,10 +127,9 @@ impl SkillHost {
         let (attempt, caller) = (self.attempt(), self.attempt().admitted.caller());
         let keys = &attempt.shared.keys;
         loop {
-            if keys.is_revoked(caller).await? {
-                let message = "the key that asked for this run was revoked";
-                let error = Error::new(ErrorKind::Unauthenticated, message);
-                return Err(self.attempt().refuse(error));
+            if let Err(error) = keys.resume(caller.clone()).await {
+                let is_revoked = error.kind() == ErrorKind::Unauthenticated;
+                return Err(if is_revoked { attempt.refuse(error) } else { error });
             }
             let pause = match keys.admit(caller.clone()).await? {
                 Admission::Admitted(admitted) => return Ok(admitted),

@@ -90,6 +90,8 @@ impl Turn {
         }
         self.is_sleeping = true;
         notify.notify_waiters();
+        // Steps that begin together with this one may not have had their turn yet.
+        tokio::task::yield_now().await;
         loop {
             let mut changed = std::pin::pin!(notify.notified());
             changed.as_mut().enable();

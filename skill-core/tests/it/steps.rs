@@ -20,7 +20,7 @@ use skill_core::{
     engine::Builder,
     error::Retry,
     id::ExecutionId,
-    queue::{Run, Submission},
+    queue::{Run, Settings, Submission},
     record::execution::State,
     skill::{self, Function, Skill, SkillContext},
     store::{MemoryStore, Store},
@@ -179,7 +179,9 @@ impl Desk {
     }
 }
 
+/// Runs are tried again at once: the clock stands still.
 fn with(builder: Builder, skills: &[Arc<dyn Skill>]) -> Builder {
+    let builder = builder.queue(Settings { backoff: Duration::ZERO, ..Settings::default() });
     skills.iter().fold(builder, |builder, skill| builder.skill(skill.clone()))
 }
 
