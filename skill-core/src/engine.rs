@@ -415,8 +415,7 @@ impl Builder {
         let connector = parts.connector((executor.clone(), &tasks), self.return_urls);
         let (webhooks, plans) = (parts.webhooks(), self.plans);
         let (keys, calls) = (parts.keys.clone(), tasks.clone());
-        let artifacts = parts.artifacts.clone();
-        let needed = queue::Parts { executor: executor.clone(), keys, artifacts, calls };
+        let needed = queue::Parts { executor: executor.clone(), keys, calls };
         let runs = Runs::start(needed, self.queue).await?;
         Ok(Engine(Arc::new(Inner {
             parts,
@@ -468,6 +467,7 @@ impl Parts {
             store: self.store.clone(),
             vault: self.vault.clone(),
             credentials: self.credentials.clone(),
+            artifacts: self.artifacts.clone(),
             connections: self.connections.clone(),
             renewer,
             links: self.links.clone(),

@@ -30,12 +30,13 @@ use self::{
 };
 pub(crate) use self::{
     renew::{Flights, Renewer, negotiate},
-    replay::{check_key, hash, read as read_outcome, write as write_outcome},
+    replay::{Kept, check_key, hash, read as read_outcome, write as write_outcome},
     retry::retry_after,
     send::{Answered, Gate, Sending},
 };
 use crate::{
     access::{Admitted, Caller, Intent, Keys, authorize},
+    artifact::Artifacts,
     call::{CallRequest, Reply},
     catalog::{Catalog, Operation},
     clock::{Clock, Deadline},
@@ -106,6 +107,7 @@ pub struct Executor {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) vault: Arc<Vault>,
     pub(crate) credentials: Arc<dyn CredentialStore>,
+    pub(crate) artifacts: Artifacts,
     pub(crate) connections: Arc<Connections>,
     pub(crate) renewer: Arc<Renewer>,
     pub(crate) links: Arc<Links>,
@@ -239,7 +241,7 @@ impl Executor {
         let answered = self.attempt(caller, how, action, &mut run.execution).await;
         run.settle(&answered);
         if call.keeps_bodies {
-            run.keep(call, &answered);
+            run.keep(call, &answered).await;
         }
         if is_durable && let Err(error) = self.record_last(call, run, &answered).await {
             // What was answered stays true: an error would ask for a second effect.
@@ -417,7 +419,7 @@ impl Executor {
         match self.store.begin(run, idempotency.as_ref(), until).await? {
             Begun::New => Ok(None),
             Begun::Same(id, sealed) => {
-                let outcome = self.open_outcome(&run.owner, id, &sealed)?;
+                let outcome = self.whole_outcome(&run.owner, id, &sealed).await?;
                 Ok(Some(replay::reply(id, outcome)))
             }
             Begun::Running(_) => {

@@ -24,9 +24,10 @@ use crate::{
     executor::{Event, Gate, Sending, retry_after},
     id,
     record::{
+        Sealed,
         audit::Actor,
         execution::{Execution, State},
-        run::{Claimed, Work},
+        run::{Claimed, Finished, Work},
     },
     skill::Skill,
 };
@@ -457,16 +458,16 @@ impl Shared {
                     Outcome::Answer { .. } => None,
                 };
                 (run.progress, run.ended_at) = (100, Some(now));
-                outcome = self.sealed(&run, &over).await;
+                match self.sealed(&run, &over, held).await {
+                    Ok(sealed) => outcome = Some(sealed),
+                    Err(error) => {
+                        tracing::error!(execution = %run.id, error = %error.log_line(), "an outcome is lost");
+                        (run.state, run.error) = (State::Error, Some(error.kind()));
+                    }
+                }
             }
         }
-        let finished = crate::record::run::Finished {
-            lease: held.lease(),
-            execution: run,
-            outcome,
-            run_at,
-            is_undone,
-        };
+        let finished = Finished { lease: held.lease(), execution: run, outcome, run_at, is_undone };
         let Some(run) = self.finish(finished, held).await else { return };
         if run.state.is_final() {
             self.executor.observer.hear(&Event::Ended(&run));
@@ -476,14 +477,22 @@ impl Shared {
         }
     }
 
-    async fn sealed(&self, run: &Execution, over: &Outcome) -> Option<crate::record::Sealed> {
-        let sealed = self.executor.seal_outcome(&run.owner, run.id, over);
-        match sealed {
-            Ok(sealed) => Some(sealed),
-            Err(error) => {
-                tracing::error!(execution = %run.id, error = %error.log_line(), "an outcome is lost");
-                None
+    /// The outcome as it is kept. One that is too large for its row, and cannot be kept elsewhere
+    /// either, is held out until it can or the lease is lost.
+    async fn sealed(&self, run: &Execution, over: &Outcome, held: &Held) -> Result<Sealed> {
+        let whose = (&run.owner, run.id);
+        loop {
+            let kept = self.executor.keep_outcome(whose, over, self.settings.result_bytes).await;
+            match kept {
+                Err(error) if error.kind() == ErrorKind::Unavailable && held.why().is_none() => {
+                    tracing::warn!(execution = %run.id, error = %error.log_line(), "not kept yet");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                kept => return kept,
             }
         }
     }
 }
+
+/// How long to wait after an outcome could not be kept.
+const PAUSE: Duration = Duration::from_secs(1);

@@ -9,6 +9,7 @@ mod finish;
 mod host;
 mod journal;
 mod live;
+mod narrow;
 mod recover;
 mod retry;
 mod run;
@@ -21,7 +22,7 @@ mod worker;
 
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
 use data_encoding::HEXLOWER;
@@ -36,8 +37,14 @@ pub use self::{
 };
 pub use crate::call::{Failure, Outcome};
 use crate::{
-    access::Keys, artifact::Artifacts, clock::Clock, error::Result, executor::Executor, id,
-    record::run::Worker, store::Store,
+    access::Keys,
+    artifact::Artifacts,
+    clock::Clock,
+    error::Result,
+    executor::Executor,
+    id,
+    record::run::{Lane, Worker},
+    store::Store,
 };
 
 /// The runs of an engine and their queue.
@@ -77,6 +84,8 @@ pub(crate) struct Shared {
     pub(crate) worker: Worker,
     /// Wakes the loop that claims.
     pub(crate) wake: Notify,
+    /// The lane that was served last.
+    turn: Mutex<Option<Lane>>,
     /// A run is known to wait that could be claimed: nobody goes past it.
     backlog: AtomicBool,
     /// The loop wants to hear of every place that gets free.
@@ -96,20 +105,21 @@ pub(crate) struct Shared {
 pub(crate) struct Parts {
     pub(crate) executor: Arc<Executor>,
     pub(crate) keys: Arc<Keys>,
-    pub(crate) artifacts: Artifacts,
     pub(crate) calls: TaskTracker,
 }
 
 impl Runs {
     /// Takes over what an earlier process left, and starts to work.
     pub(crate) async fn start(parts: Parts, settings: Settings) -> Result<Self> {
-        let Parts { executor, keys, artifacts, calls } = parts;
+        let Parts { executor, keys, calls } = parts;
+        let artifacts = executor.artifacts.clone();
         let (store, clock) = (executor.store.clone(), executor.clock.clone());
         let shared = Arc::new(Shared {
             live: Live::new(settings.slots),
             threads: Threads::new(settings.slots),
             worker: Worker(HEXLOWER.encode(&id::random::<8>()?)),
             wake: Notify::new(),
+            turn: Mutex::default(),
             // Until the first look nobody knows who waits.
             backlog: AtomicBool::new(true),
             is_eager: AtomicBool::new(true),

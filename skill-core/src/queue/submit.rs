@@ -84,6 +84,10 @@ impl Runs {
         let time = submission.call.timeout.unwrap_or(settings.timeout);
         let deadline = Deadline::after(time.min(settings.longest_timeout));
         let aborts = on_deadline == OnDeadline::Abort;
+        if on_deadline == OnDeadline::Continue {
+            // It bounds the waiting, not what goes on afterwards.
+            submission.call.timeout = None;
+        }
         if aborts {
             submission.deadline = Some(deadline.remaining().max(Duration::from_millis(1)));
         }
@@ -280,6 +284,7 @@ impl Shared {
                             crashes: 0,
                             may_have_happened: false,
                         };
+                        self.served(&claimed.execution);
                         self.start(claimed, held, slot);
                     }
                     _ => self.waits(enqueue.work.run_at),

@@ -2,7 +2,6 @@
 
 mod cancel;
 mod crash;
-mod end;
 mod fair;
 mod look;
 mod retry;
@@ -21,7 +20,7 @@ use serde_json::Value;
 use skill_core::{
     Engine, Result,
     access::{Admission, Admitted, Caller},
-    call::{CallRequest, Data, Outcome},
+    call::{CallRequest, Outcome},
     clock::{Clock, Deadline},
     engine::Builder,
     id::ExecutionId,
@@ -196,11 +195,4 @@ where
     F: Future<Output = Result<Value>> + Send + 'static,
 {
     skill_with(name, |_| (), work)
-}
-
-fn json_of(run: &Run) -> Data {
-    match &run.outcome {
-        Some(Outcome::Answer { data, .. }) => data.clone(),
-        other => panic!("no answer: {other:?}"),
-    }
 }

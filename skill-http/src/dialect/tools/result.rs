@@ -81,6 +81,11 @@ fn whole_characters(bytes: &[u8]) -> Option<&str> {
     }
 }
 
+/// Whether a result is read by parts only: whoever asks how a run goes wants no megabytes.
+pub(super) fn is_large(run: &Run) -> bool {
+    run.result_bytes.is_some_and(|bytes| bytes > MOST)
+}
+
 /// What a run answered, in the tool's own form.
 pub(super) fn of(run: &Run, catalog: &Catalog) -> Option<Data> {
     let Some(Outcome::Answer { data, .. }) = &run.outcome else { return None };

@@ -60,7 +60,7 @@ async fn of_a_run_that_has_ended_the_end_comes_at_once() {
     let id = server.queued("lab-run", &json!({"do": "fail"})).await;
     server.ended(&id).await;
     let ask = server.with_key(Method::GET, &format!("/v1/executions/{id}/events"));
-    let mut events = ask.header("last-event-id", "7\u{7f}x").follow().await;
+    let mut events = ask.header("last-event-id", "no such event").follow().await;
     let (name, run) = events.next().await.unwrap();
     assert_eq!((name.as_str(), &run["status"]), ("end", &json!("error")));
     assert_eq!(run["error"]["message"], "it did not work");

@@ -10,7 +10,7 @@ use crate::world::{
     client::Answer,
     declarations,
     golden::golden,
-    provider::{ISSUE, issue, json, typed},
+    provider::{ISSUE, json, typed},
     server, setup,
 };
 
@@ -267,7 +267,8 @@ async fn an_answer_that_cannot_be_used_is_a_tool_error() {
 #[tokio::test]
 async fn without_a_connection_there_is_a_page_to_make_one() {
     let server = server().await;
-    let answer = server.invoke("github-create-issue", &issue()).await;
+    let inputs = json!({"owner": "acme", "repo": "webapp", "title": "Bug report"});
+    let answer = server.invoke("github-create-issue", &inputs).await;
     let error = answer.is_tools_error(403, "FORBIDDEN");
     assert_eq!(error["details"]["reason"], "integration_not_connected");
     let page = error["details"]["action_url"].as_str().unwrap();
