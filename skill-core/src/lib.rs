@@ -16,6 +16,7 @@ pub mod tool;
 pub mod store;
 pub mod transport;
 pub mod credential;
+pub mod artifact;
 pub mod endpoint;
 pub mod integration;
 pub mod skill;
@@ -24,7 +25,9 @@ pub mod access;
 pub mod link;
 pub mod connections;
 pub mod apps;
+pub mod webhooks;
 pub mod executor;
+pub mod queue;
 pub mod connect;
 pub mod engine;
 

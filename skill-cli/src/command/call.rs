@@ -15,7 +15,7 @@ use crate::{
     failure::Failure,
     home::Home,
     output::{Output, line, member, note, table},
-    params::{self, Given},
+    params::{self, Given, Own},
 };
 
 /// Call an endpoint of an integration, and print what the service answers
@@ -60,6 +60,16 @@ pub(crate) struct Call {
     timeout: Option<String>,
 }
 
+/// The options that may stand after the endpoint.
+const OWN: &Own = &[
+    ("connection", true),
+    ("owner", true),
+    ("idempotency-key", true),
+    ("timeout", true),
+    ("json", false),
+    ("help", false),
+];
+
 /// What a call is answered with.
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -80,7 +90,7 @@ impl Call {
         let Context { loaded, output } = global.context()?;
         let action = find(&loaded.config, integration, endpoint)?;
         let schema = action.as_ref().map(|endpoint| endpoint.info().schema.as_value());
-        let Given { params, mut own } = params::read(words, schema)?;
+        let Given { params, mut own } = params::read(words, schema, OWN)?;
         if own.contains_key("help") {
             describe(integration, endpoint, action.as_deref())?;
             return Ok(ExitCode::SUCCESS);
