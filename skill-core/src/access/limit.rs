@@ -255,36 +255,26 @@ impl Limiter {
     }
 
     /// Counts one call of an action by an owner, with whatever key, if the action's own limit
-    /// allows it. Returns after how long the next call will be accepted when it does not: a refused
-    /// call does not count.
+    /// allows it.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] when the store does not answer.
+    /// As [`Limiter::admit`].
     pub async fn admit_action(
         &self,
         owner: &OwnerId,
         action: &ActionName,
         per_minute: u32,
-    ) -> Result<Option<Duration>> {
+    ) -> Result<Allowance> {
         let of = (owner.clone(), action.clone());
         let gauge = self.gauge(&self.actions, of, Window::Minute);
         loop {
-            let now = self.second();
-            {
-                let mut meter = lock(&gauge.meter);
-                meter.turn(now);
-                if meter.is_empty(now, per_minute) {
-                    return Ok(meter.refusal(now, per_minute).retry_after);
-                }
-                if meter.share > 0 {
-                    meter.spend(now);
-                    return Ok(None);
-                }
+            if let Some(allowance) = self.try_spend_one(&gauge, per_minute) {
+                return Ok(allowance);
             }
             let (namespace, name) = (action.namespace.canonical(), action.name.canonical());
             let of = (format!("action:{namespace}/{name}"), Some(per_minute));
             if let Some(refusal) = self.refill(&gauge, owner, of).await? {
-                return Ok(refusal.retry_after);
+                return Ok(refusal);
             }
         }
     }
