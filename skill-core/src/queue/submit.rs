@@ -348,6 +348,10 @@ impl Shared {
             if let Some(held) = self.live.held(id) {
                 held.stop(Why::Ended);
             }
+            if run.version.is_some() {
+                // Artifacts of its steps. What is not gone now goes with the run.
+                drop(self.artifacts.forget(&run.owner, id, None).await);
+            }
             self.executor.observer.hear(&Event::Ended(run));
             self.live.signal(id);
             self.wake.notify_one();
