@@ -279,6 +279,21 @@ impl Limiter {
         }
     }
 
+    /// As [`Limiter::try_spend`], for a limit that stands alone.
+    fn try_spend_one(&self, gauge: &Gauge, per_minute: u32) -> Option<Allowance> {
+        let now = self.second();
+        let mut meter = lock(&gauge.meter);
+        meter.turn(now);
+        if meter.is_empty(now, per_minute) {
+            return Some(meter.refusal(now, per_minute));
+        }
+        if meter.share == 0 {
+            return None;
+        }
+        meter.spend(now);
+        Some(minute_figures(&meter, now, Some(per_minute)))
+    }
+
     /// What is left of the caller's minute and of its owner's day, without counting anything.
     pub fn standing(&self, caller: &Caller, limits: Limits) -> (Allowance, Allowance) {
         let Some(key) = caller.key() else {
