@@ -316,6 +316,7 @@ fn calls(config: &Config) -> executor::Settings {
         longest_timeout: seconds(config.limits.longest_timeout_s.get()),
         answer_bytes: config.limits.answer_bytes.get(),
         idempotency: seconds(config.idempotency_hours.get()) * 3600,
+        ..executor::Settings::default()
     }
 }
 

@@ -173,6 +173,7 @@ struct Inner {
     retry_after: Option<Duration>,
     details: Vec<Detail>,
     action_url: Option<String>,
+    execution: Option<String>,
     context: Vec<(&'static str, String)>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -187,6 +188,7 @@ impl Error {
             retry_after: None,
             details: Vec::new(),
             action_url: None,
+            execution: None,
             context: Vec::new(),
             source: None,
         }))
@@ -242,6 +244,13 @@ impl Error {
         self
     }
 
+    /// Adds the run that this is the outcome of, unless an inner one is named already.
+    #[must_use]
+    pub fn of_run(mut self, id: impl fmt::Display) -> Self {
+        self.0.execution.get_or_insert_with(|| id.to_string());
+        self
+    }
+
     /// Adds a fact for the log; the caller never sees it.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
@@ -287,6 +296,11 @@ impl Error {
     /// The page where a person can mend it.
     pub fn action_page(&self) -> Option<&str> {
         self.0.action_url.as_deref()
+    }
+
+    /// The run that this is the outcome of, as `exec_…`.
+    pub fn execution(&self) -> Option<&str> {
+        self.0.execution.as_deref()
     }
 
     /// Whether another attempt by the caller can help at all.

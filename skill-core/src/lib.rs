@@ -24,6 +24,7 @@ pub mod link;
 pub mod connections;
 pub mod apps;
 pub mod executor;
+pub mod queue;
 pub mod connect;
 pub mod engine;
 

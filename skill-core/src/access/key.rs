@@ -72,7 +72,8 @@ pub enum Authentication {
     Bad(Allowance),
 }
 
-/// A caller whose request was counted against its limits: only [`Keys::admit`] makes one.
+/// A caller whose request was counted against its limits: only [`Keys::admit`] makes one, and
+/// [`Keys::resume`] for the runs of such a request.
 ///
 /// ```
 /// fn who(admitted: &skill_core::access::Admitted) -> String { admitted.caller().owner.to_string() }
@@ -116,6 +117,8 @@ pub struct Keys {
     /// somebody sets the clock back.
     latest: AtomicI64,
     by_hash: Fresh<KeyHash, Arc<Key>>,
+    /// Whether a key may still work: it is there, and was not revoked.
+    standing: Fresh<KeyId, bool>,
     owners: Fresh<OwnerId, Option<String>>,
 }
 
@@ -138,6 +141,7 @@ impl Keys {
             plans,
             latest: AtomicI64::new(i64::MIN),
             by_hash: Fresh::new(),
+            standing: Fresh::new(),
             owners: Fresh::new(),
         })
     }
@@ -199,6 +203,35 @@ impl Keys {
             None => Ok(Admission::Admitted(Admitted { caller, allowance })),
             Some(_) => Ok(Admission::Refused(allowance)),
         }
+    }
+
+    /// Lets whoever asked for a run go on with it, in whichever process and however much later. Its
+    /// limits counted the request that asked; a key that has ended since goes on, a revoked one
+    /// does not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthenticated`] when the key was revoked, [`ErrorKind::Unavailable`] when the
+    /// store does not answer.
+    pub async fn resume(&self, caller: Caller) -> Result<Admitted> {
+        if let Some(id) = caller.key()
+            && !self.stands(&caller.owner, id).await?
+        {
+            let message = "the API key that asked for this run was revoked";
+            return Err(Error::new(ErrorKind::Unauthenticated, message));
+        }
+        Ok(Admitted { caller, allowance: Allowance::unlimited() })
+    }
+
+    async fn stands(&self, owner: &OwnerId, id: KeyId) -> Result<bool> {
+        let now = self.clock.steady();
+        if let Some(stands) = self.standing.get(&id, now) {
+            return Ok(stands);
+        }
+        let ticket = self.standing.ticket(now);
+        let keys = self.store.keys(owner).await?;
+        let stands = keys.iter().any(|key| key.id == id && key.revoked_at.is_none());
+        self.standing.put(id, stands, ticket);
+        Ok(stands)
     }
 
     async fn limits(&self, caller: &Caller) -> Result<Limits> {
@@ -298,6 +331,7 @@ impl Keys {
             return Err(Error::not_found("there is no key with this id"));
         }
         self.by_hash.forget_all();
+        self.standing.forget(&id);
         self.audit(caller, "key.revoked", id).await
     }
 

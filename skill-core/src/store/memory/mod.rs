@@ -13,7 +13,7 @@ mod queue;
 mod usage;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -21,6 +21,7 @@ use std::{
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 
+use self::execution::Kept;
 use crate::{
     error::Error,
     id::{self, AppId, ConnectionId, ExecutionId, FlowId, KeyId},
@@ -30,7 +31,6 @@ use crate::{
         app::App,
         audit::Entry,
         connection::{Connection, ConnectionRef},
-        execution::Execution,
         flow::{Departure, Flow},
         key::{Key, KeyHash},
         owner::Owner,
@@ -83,8 +83,10 @@ struct Tables {
     leases: HashMap<ConnectionRef, (String, Timestamp)>,
     apps: BTreeMap<AppId, App>,
     flows: HashMap<FlowId, (Flow, Option<Departure>)>,
-    runs: HashMap<OwnerId, BTreeMap<ExecutionId, Execution>>,
-    repeats: HashMap<(OwnerId, ActionName, String), Repeat>,
+    runs: HashMap<OwnerId, BTreeMap<ExecutionId, Kept>>,
+    /// The runs of the queue that have not ended.
+    queue: BTreeSet<(OwnerId, ExecutionId)>,
+    repeats: HashMap<RepeatKey, Repeat>,
     usage: HashMap<(OwnerId, String, Window), Ledger>,
     audit: Vec<Entry>,
     meta: HashMap<String, Vec<u8>>,
@@ -102,6 +104,9 @@ struct Grant {
     sealed: Option<Sealed>,
     revision: u64,
 }
+
+/// The scope of an idempotency key.
+type RepeatKey = (OwnerId, ActionName, String);
 
 /// What an idempotency key stands for.
 struct Repeat {

@@ -63,6 +63,7 @@ async fn call(cx: Context) -> Result<Reply, Failure> {
         connection: named_connection(named, &cx.headers)?,
         idempotency_key: idempotency_key(&cx.headers)?,
         timeout: None,
+        keeps_bodies: false,
     };
     let answer = cx.app.engine.execute(cx.admitted()?, call).await?;
     Ok(render(&answer, cx.app.mirror_status))
