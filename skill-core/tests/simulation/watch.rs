@@ -199,6 +199,11 @@ impl Watch {
         }
     }
 
+    /// Whether everything that was queued has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.runs.values().all(|run| run.end.is_some())
+    }
+
     /// Whether a process held the run at that moment.
     pub(crate) fn held(&self, id: ExecutionId, node: &Arc<Node>, at: Duration) -> bool {
         let mine = |hold: &&Hold| hold.process == address(node);

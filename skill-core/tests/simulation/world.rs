@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use skill_core::clock::Clock;
+use skill_core::{clock::Clock, queue::Settings};
 
 use super::{dice::Dice, node::Node, upstream::Upstream, watch::Watch};
 
@@ -73,15 +73,35 @@ impl Plan {
             requests: dice.between(2, 14),
         }
     }
+
+    /// Whether nothing goes wrong at all.
+    pub(crate) fn is_calm(&self) -> bool {
+        let Faults { store_before, store_after, slow_store, upstream, slow_upstream, skill } =
+            self.faults;
+        let faults = store_before + store_after + slow_store + upstream + slow_upstream + skill;
+        let events = self.crash_every + self.freeze_every + self.jump_every + self.stop_every;
+        faults + events == 0
+    }
+
+    /// Bounds that such short plays reach.
+    pub(crate) fn settings(&self) -> Settings {
+        let dice = Dice::new(self.seed ^ 0x7365_7474);
+        Settings {
+            slots: dice.pick(&[1, 2, 4, 16]),
+            lease: Duration::from_secs(dice.pick(&[5, 30])),
+            longest_backoff: Duration::from_secs(20),
+            deadline: Duration::from_secs(30 * 60),
+            drain: Duration::from_secs(dice.pick(&[1, 30])),
+            ..Settings::default()
+        }
+    }
 }
 
-/// A durable step of a skill, as the skill saw it.
+/// A durable step of a skill, as the skill saw it: its value once the context said that it is
+/// done.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Step {
-    /// The context said that it is done.
-    pub(crate) is_finished: bool,
-    pub(crate) times: u32,
-    pub(crate) value: Option<u64>,
+struct Step {
+    value: Option<u64>,
 }
 
 /// Everything that processes and clients share.
@@ -91,7 +111,7 @@ pub(crate) struct World {
     pub(crate) upstream: Upstream,
     faults: Mutex<Faults>,
     watch: Mutex<Watch>,
-    pub(crate) steps: Mutex<BTreeMap<(String, String), Step>>,
+    steps: Mutex<BTreeMap<String, Step>>,
     trace: Mutex<DefaultHasher>,
     is_loud: bool,
 }
@@ -129,6 +149,21 @@ impl World {
 
     pub(crate) fn breaks(&self, what: String) {
         self.watch().broken.push(what);
+    }
+
+    pub(crate) fn step_begins(&self, node: &Node, tag: &str) {
+        self.note(node, "step", tag);
+        let is_finished = self.steps.lock().unwrap().entry(tag.to_owned()).or_default().value.is_some();
+        if is_finished {
+            self.breaks(format!("step {tag} was done again after it had finished"));
+        }
+    }
+
+    pub(crate) fn step_finished(&self, tag: &str, value: u64) {
+        let before = self.steps.lock().unwrap().entry(tag.to_owned()).or_default().value.replace(value);
+        if before.is_some_and(|before| before != value) {
+            self.breaks(format!("step {tag} had another value before"));
+        }
     }
 
     /// Something that a process did.
