@@ -158,7 +158,9 @@ impl Client {
         for _ in 0..self.request.looks {
             sleep(self.world.dice.delay(15_000)).await;
             self.look(id).await;
-            if self.request.has_key && self.world.dice.in_thousand(300) {
+            let is_firm = self.request.manner == Manner::Submit
+                || self.told().end == Some(State::Success);
+            if self.request.has_key && is_firm && self.world.dice.in_thousand(300) {
                 self.ask_again(id).await;
             }
         }
@@ -243,14 +245,14 @@ impl Client {
     }
 
     fn acknowledged(&self, id: ExecutionId) {
-        let mut notes = self.notes.0.lock().unwrap();
-        let told = notes.entry(self.request.tag.clone()).or_default();
-        if let Some(before) = told.id.replace(id).filter(|before| *before != id) {
-            drop(notes);
-            if self.request.has_key {
-                let tag = &self.request.tag;
-                self.world.breaks(format!("{tag} is {before}, and then {id}"));
-            }
+        let before = {
+            let mut notes = self.notes.0.lock().unwrap();
+            notes.entry(self.request.tag.clone()).or_default().id.replace(id)
+        };
+        // A call that certainly had no effect gives its key back.
+        let is_firm = self.request.manner == Manner::Submit;
+        if let Some(before) = before.filter(|before| is_firm && *before != id) {
+            self.world.breaks(format!("{} is {before}, and then {id}", self.request.tag));
         }
     }
 
@@ -335,7 +337,7 @@ impl Client {
         let watching = async {
             let Ok(mut watch) = engine.runs().watch(&self.request.caller(), id).await else { return };
             let mut end = None;
-            while let Some(run) = watch.next().await {
+            while let Ok(Some(run)) = watch.next().await {
                 if end.is_some() {
                     self.world.breaks(format!("{} changed after its end", self.request.tag));
                 }

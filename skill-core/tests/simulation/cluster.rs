@@ -10,7 +10,6 @@ use skill_core::{
     Engine, ErrorKind,
     credential::seal::Keyring,
     integration::{Integration, Overrides, declared},
-    queue,
     store::MemoryStore,
 };
 use tokio::time::{Instant, sleep};
