@@ -45,6 +45,12 @@ impl Raw {
         Ok(Self(bytes))
     }
 
+    /// When it was made, to the millisecond.
+    pub fn made_at(self) -> Timestamp {
+        let millis = self.0[..6].iter().fold(0, |sum, byte| sum << 8 | i64::from(*byte));
+        Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
+    }
+
     /// Reads the 36 characters that [`fmt::Display`] writes.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != TEXT || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
@@ -145,6 +151,14 @@ id!(
     /// assert_eq!(skill_core::id::ExecutionId::PREFIX, "exec_");
     /// ```
     ExecutionId, "exec_"
+);
+id!(
+    /// Names a large result that is kept apart from its run's record.
+    ///
+    /// ```
+    /// assert_eq!(skill_core::id::ArtifactId::PREFIX, "art_");
+    /// ```
+    ArtifactId, "art_"
 );
 id!(
     /// Names an OAuth client.

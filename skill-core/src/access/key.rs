@@ -17,7 +17,7 @@ use crate::{
     clock::Clock,
     error::{Error, ErrorKind, Result},
     id::KeyId,
-    name::{OwnerId, UserId},
+    name::{ActionName, OwnerId, UserId},
     record::{
         audit::{Actor, Entry},
         key::{Key, KeyHash, Kind, PlainKey},
@@ -117,8 +117,7 @@ pub struct Keys {
     /// somebody sets the clock back.
     latest: AtomicI64,
     by_hash: Fresh<KeyHash, Arc<Key>>,
-    /// Whether a key may still work: it is there, and was not revoked.
-    standing: Fresh<KeyId, bool>,
+    revoked: Fresh<KeyId, bool>,
     owners: Fresh<OwnerId, Option<String>>,
 }
 
@@ -141,7 +140,7 @@ impl Keys {
             plans,
             latest: AtomicI64::new(i64::MIN),
             by_hash: Fresh::new(),
-            standing: Fresh::new(),
+            revoked: Fresh::new(),
             owners: Fresh::new(),
         })
     }
@@ -213,25 +212,30 @@ impl Keys {
     /// [`ErrorKind::Unauthenticated`] when the key was revoked, [`ErrorKind::Unavailable`] when the
     /// store does not answer.
     pub async fn resume(&self, caller: Caller) -> Result<Admitted> {
-        if let Some(id) = caller.key()
-            && !self.stands(&caller.owner, id).await?
-        {
+        if self.is_revoked(&caller).await? {
             let message = "the API key that asked for this run was revoked";
             return Err(Error::new(ErrorKind::Unauthenticated, message));
         }
         Ok(Admitted { caller, allowance: Allowance::unlimited() })
     }
 
-    async fn stands(&self, owner: &OwnerId, id: KeyId) -> Result<bool> {
-        let now = self.clock.steady();
-        if let Some(stands) = self.standing.get(&id, now) {
-            return Ok(stands);
-        }
-        let ticket = self.standing.ticket(now);
-        let keys = self.store.keys(owner).await?;
-        let stands = keys.iter().any(|key| key.id == id && key.revoked_at.is_none());
-        self.standing.put(id, stands, ticket);
-        Ok(stands)
+    /// Counts one call of an action against the action's own limit, which all keys of the caller's
+    /// owner share.
+    ///
+    /// # Errors
+    /// [`ErrorKind::RateLimited`] with the time after which the next call will be accepted: the
+    /// refused one does not count. [`ErrorKind::Unavailable`] when the store does not answer.
+    pub async fn admit_action(
+        &self,
+        admitted: &Admitted,
+        action: &ActionName,
+        per_minute: u32,
+    ) -> Result<()> {
+        let owner = &admitted.caller().owner;
+        let allowance = self.limiter.admit_action(owner, action, per_minute).await?;
+        let Some(after) = allowance.retry_after else { return Ok(()) };
+        let message = format!("`{action}` takes {per_minute} calls in any 60 seconds");
+        Err(Error::new(ErrorKind::RateLimited, message).retry_after(after))
     }
 
     async fn limits(&self, caller: &Caller) -> Result<Limits> {
@@ -331,8 +335,27 @@ impl Keys {
             return Err(Error::not_found("there is no key with this id"));
         }
         self.by_hash.forget_all();
-        self.standing.forget(&id);
+        self.revoked.forget(&id);
         self.audit(caller, "key.revoked", id).await
+    }
+
+    /// Whether the key through which somebody once came is revoked by now, or gone. One that has
+    /// ended by itself is not: what it asked for in time goes on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when the store does not answer.
+    pub(crate) async fn is_revoked(&self, caller: &Caller) -> Result<bool> {
+        let Some(id) = caller.key() else { return Ok(false) };
+        let now = self.clock.steady();
+        if let Some(is_revoked) = self.revoked.get(&id, now) {
+            return Ok(is_revoked);
+        }
+        let ticket = self.revoked.ticket(now);
+        let keys = self.store.keys(&caller.owner).await?;
+        let key = keys.iter().find(|key| key.id == id);
+        let is_revoked = key.is_none_or(|key| key.revoked_at.is_some());
+        self.revoked.put(id, is_revoked, ticket);
+        Ok(is_revoked)
     }
 
     async fn audit(&self, caller: &Caller, event: &str, id: KeyId) -> Result<()> {

@@ -24,18 +24,18 @@ pub use self::{
     history::History,
     observe::{Event, Observer, Silent},
 };
-pub(crate) use self::{
-    renew::{Flights, Renewer, negotiate},
-    replay::{check_key, hash},
-    retry::retry_after,
-    send::{Answered, Gate, Sending},
-};
 use self::{
     recording::Recording,
     send::{Grant, Prepared},
 };
+pub(crate) use self::{
+    renew::{Flights, Renewer, negotiate},
+    replay::{check_key, hash, read as read_outcome, write as write_outcome},
+    retry::retry_after,
+    send::{Answered, Gate, Sending},
+};
 use crate::{
-    access::{Admitted, Caller, Intent, authorize},
+    access::{Admitted, Caller, Intent, Keys, authorize},
     call::{CallRequest, Reply},
     catalog::{Catalog, Operation},
     clock::{Clock, Deadline},
@@ -102,6 +102,7 @@ const KEPT: usize = 64 * 1024;
 pub struct Executor {
     pub(crate) settings: Settings,
     pub(crate) catalog: ArcSwap<Catalog>,
+    pub(crate) keys: Arc<Keys>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) vault: Arc<Vault>,
     pub(crate) credentials: Arc<dyn CredentialStore>,
@@ -120,8 +121,8 @@ impl Executor {
     /// Dropping the future ends the call at its next wait; the history then says `cancelled`.
     ///
     /// # Errors
-    /// [`ErrorKind::ScopeMissing`], [`ErrorKind::NotFound`], [`ErrorKind::InvalidInput`],
-    /// [`ErrorKind::NotConnected`], [`ErrorKind::ChooseConnection`], [`ErrorKind::TokenExpired`]:
+    /// [`ErrorKind::ScopeMissing`], [`ErrorKind::NotFound`], [`ErrorKind::RateLimited`],
+    /// [`ErrorKind::InvalidInput`], [`ErrorKind::NotConnected`], [`ErrorKind::ChooseConnection`], [`ErrorKind::TokenExpired`]:
     /// nothing took effect. [`ErrorKind::UpstreamUnreachable`], [`ErrorKind::UpstreamInvalid`],
     /// [`ErrorKind::Timeout`], [`ErrorKind::OutcomeUnknown`]: see
     /// [`Error::retry_state`]. [`ErrorKind::Conflict`] and [`ErrorKind::IdempotencyMismatch`] for
@@ -131,6 +132,9 @@ impl Executor {
         let scope = Scope::Action(call.action.clone());
         authorize(caller, &Intent { scope, class: None }).allowed()?;
         let action = self.find(&call.action)?;
+        if let Some(per_minute) = action.endpoint.info().rate_limit {
+            self.keys.admit_action(admitted, &call.action, per_minute).await?;
+        }
         let deadline = self.deadline(call, &action);
         let mut run = Recording::begin(self, caller, &action, deadline).await?;
         let outcome = self.perform(caller, (call, deadline), &action, &mut run).await;
@@ -282,7 +286,7 @@ impl Executor {
         })
     }
 
-    fn deadline(&self, call: &CallRequest, action: &Operation) -> Deadline {
+    pub(crate) fn deadline(&self, call: &CallRequest, action: &Operation) -> Deadline {
         let wanted = call.timeout.or_else(|| action.endpoint.info().timeout);
         Deadline::after(wanted.unwrap_or(self.settings.timeout).min(self.settings.longest_timeout))
     }
@@ -457,8 +461,7 @@ impl Executor {
         }
         let bodies = run.bodies.clone();
         let execution = run.execution.clone();
-        let ended =
-            Recorded { execution, input: bodies.0, outcome: bodies.1, replay: outcome };
+        let ended = Recorded { execution, input: bodies.0, outcome: bodies.1, replay: outcome };
         self.store.record(&[ended]).await?;
         run.is_recorded = true;
         Ok(())

@@ -78,7 +78,7 @@ pub(super) fn outcome(answered: &Result<Answered>) -> Outcome {
 }
 
 /// Writes an outcome, to be sealed.
-pub(super) fn write(outcome: &Outcome) -> Result<Vec<u8>> {
+pub(crate) fn write(outcome: &Outcome) -> Result<Vec<u8>> {
     let written = match outcome {
         Outcome::Answer { status, data } => {
             let status = status.as_u16();
@@ -110,7 +110,7 @@ fn pairs(details: &[Detail]) -> Vec<(String, String)> {
 }
 
 /// Reads what [`write()`] wrote.
-pub(super) fn read(text: &str) -> Result<Outcome> {
+pub(crate) fn read(text: &str) -> Result<Outcome> {
     let unreadable = || Error::internal("a recorded outcome cannot be read");
     let (status, data) = match serde_json::from_str(text).map_err(|_| unreadable())? {
         Written::Json { status, text } => (status, Data::Json(text.into())),

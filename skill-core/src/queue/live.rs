@@ -36,6 +36,17 @@ pub(crate) enum Why {
     Stopping,
 }
 
+/// What an attempt has sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// Nothing that has an effect.
+    Nothing = 0,
+    /// A request that may be sent again.
+    Repeatable = 1,
+    /// A request that must not be sent twice.
+    Once = 2,
+}
+
 /// A run that is held by this process: its lease, and the one signal that ends its attempt.
 pub(crate) struct Held {
     lease: Mutex<Lease>,
@@ -44,8 +55,9 @@ pub(crate) struct Held {
     token: CancellationToken,
     why: Mutex<Option<Why>>,
     progress: AtomicU8,
-    /// A request that must not be sent twice may be under way.
-    has_sent: AtomicBool,
+    sent: AtomicU8,
+    /// Somebody works on it: before that its row may not be there yet.
+    is_begun: AtomicBool,
 }
 
 impl fmt::Debug for Held {
@@ -63,7 +75,8 @@ impl Held {
             token: CancellationToken::new(),
             why: Mutex::new(None),
             progress: AtomicU8::new(0),
-            has_sent: AtomicBool::new(false),
+            sent: AtomicU8::new(0),
+            is_begun: AtomicBool::new(false),
         })
     }
 
@@ -80,11 +93,6 @@ impl Held {
             *mine = lease;
             self.safe_until.fetch_max(micros(from + hold), Ordering::AcqRel);
         }
-    }
-
-    /// Notes that the lease of this fencing number lasts longer.
-    pub(crate) fn extend(&self, extended: &Lease, from: Duration, hold: Duration) {
-        self.renew(extended.clone(), from, hold);
     }
 
     /// Tells the attempt to stop; the first reason stands.
@@ -130,14 +138,28 @@ impl Held {
         self.progress.fetch_max(percent, Ordering::Relaxed) < percent
     }
 
-    /// Notes whether a request that must not be sent twice may be under way.
-    pub(crate) fn set_sent(&self, has_sent: bool) {
-        self.has_sent.store(has_sent, Ordering::Release);
+    /// Notes what the attempt is about to send.
+    pub(crate) fn set_sent(&self, sent: Sent) {
+        self.sent.fetch_max(sent as u8, Ordering::AcqRel);
     }
 
-    /// Whether a request that must not be sent twice may be under way.
-    pub(crate) fn has_sent(&self) -> bool {
-        self.has_sent.load(Ordering::Acquire)
+    /// What the attempt has sent, at most.
+    pub(crate) fn sent(&self) -> Sent {
+        match self.sent.load(Ordering::Acquire) {
+            0 => Sent::Nothing,
+            1 => Sent::Repeatable,
+            _ => Sent::Once,
+        }
+    }
+
+    /// Notes that an attempt works on it.
+    pub(crate) fn begin(&self) {
+        self.is_begun.store(true, Ordering::Release);
+    }
+
+    /// Whether an attempt works on it.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.is_begun.load(Ordering::Acquire)
     }
 }
 

@@ -5,26 +5,38 @@
 //! this number. What a worker does for a run is thereby void from the moment another one has it.
 
 mod attempt;
+mod finish;
 mod host;
+mod journal;
 mod live;
+mod recover;
+mod retry;
 mod run;
 mod settings;
 mod submit;
+mod thread;
 mod view;
+mod worker;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+};
 
+use data_encoding::HEXLOWER;
 use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::{live::Live, thread::Threads};
 pub use self::{
     run::{Invoked, OnDeadline, Page, Run, Submission, Submitted},
     settings::Settings,
     view::Watch,
 };
-use self::live::Live;
 pub use crate::call::{Failure, Outcome};
 use crate::{
-    access::Keys, clock::Clock, executor::Executor, record::run::Worker, store::Store,
+    access::Keys, artifact::Artifacts, clock::Clock, error::Result, executor::Executor, id,
+    record::run::Worker, store::Store,
 };
 
 /// The runs of an engine and their queue.
@@ -57,12 +69,65 @@ pub(crate) struct Shared {
     pub(crate) executor: Arc<Executor>,
     pub(crate) keys: Arc<Keys>,
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) artifacts: Artifacts,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) live: Arc<Live>,
     /// Names this engine, from its start to its end.
     pub(crate) worker: Worker,
     /// Wakes the loop that claims.
     pub(crate) wake: Notify,
+    /// A run is known to wait that could be claimed: nobody goes past it.
+    backlog: AtomicBool,
+    /// The loop wants to hear of every place that gets free.
+    is_eager: AtomicBool,
+    threads: Arc<Threads>,
+    /// What is under way: submits, the loop that claims, attempts.
+    tasks: TaskTracker,
+    /// Signs of life, as long as anything is under way.
+    beats: TaskTracker,
+    /// Calls that go on when nobody waits for them any more.
+    calls: TaskTracker,
+    closed: CancellationToken,
+    killed: CancellationToken,
+}
+
+/// The engine's parts that runs need.
+pub(crate) struct Parts {
+    pub(crate) executor: Arc<Executor>,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) calls: TaskTracker,
+}
+
+impl Runs {
+    /// Takes over what an earlier process left, and starts to work.
+    pub(crate) async fn start(parts: Parts, settings: Settings) -> Result<Self> {
+        let Parts { executor, keys, artifacts, calls } = parts;
+        let (store, clock) = (executor.store.clone(), executor.clock.clone());
+        let shared = Arc::new(Shared {
+            live: Live::new(settings.slots),
+            threads: Threads::new(settings.slots),
+            worker: Worker(HEXLOWER.encode(&id::random::<8>()?)),
+            wake: Notify::new(),
+            // Until the first look nobody knows who waits.
+            backlog: AtomicBool::new(true),
+            is_eager: AtomicBool::new(true),
+            tasks: TaskTracker::new(),
+            beats: TaskTracker::new(),
+            closed: CancellationToken::new(),
+            killed: CancellationToken::new(),
+            settings,
+            executor,
+            keys,
+            store,
+            artifacts,
+            clock,
+            calls,
+        });
+        shared.recover().await?;
+        shared.serve();
+        Ok(Self { shared })
+    }
 }
 
 impl fmt::Debug for Shared {

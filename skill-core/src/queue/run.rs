@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use serde_json::Value;
 
 use crate::{
-    call::{CallRequest, Outcome},
+    call::{CallRequest, Outcome, Reply},
+    error::{Error, ErrorKind, Result},
     id::ExecutionId,
     name::Version,
-    record::execution::Execution,
+    record::execution::{Execution, State},
 };
 
 /// An action that is to be run.
@@ -98,6 +100,32 @@ pub struct Run {
     pub result_bytes: Option<u64>,
     /// Whether this is the outcome of an earlier request with the same idempotency key.
     pub is_replay: bool,
+}
+
+impl Run {
+    /// The outcome as the answer to a call.
+    ///
+    /// # Errors
+    /// What the run ended in; [`ErrorKind::Conflict`] when it was cancelled or has not ended, and
+    /// [`ErrorKind::TooLarge`] when its result is too large to be held here.
+    pub fn reply(self) -> Result<Reply> {
+        let Self { execution, outcome, is_replay, .. } = self;
+        let (id, timing) = (execution.id, execution.timing);
+        match outcome {
+            Some(Outcome::Answer { status, data }) => {
+                let headers = HeaderMap::new();
+                Ok(Reply { execution: id, status, headers, data, timing, is_replay })
+            }
+            Some(Outcome::Failed(failure)) => Err(failure.error().of_run(id)),
+            None if execution.state == State::Success => {
+                Err(Error::new(ErrorKind::TooLarge, "the result is too large: page it").of_run(id))
+            }
+            None => {
+                let message = format!("the run is `{}`", execution.state.as_str());
+                Err(Error::new(ErrorKind::Conflict, message).of_run(id))
+            }
+        }
+    }
 }
 
 /// A part of a result.

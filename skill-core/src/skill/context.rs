@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     call::{CallRequest, Reply},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     id::ExecutionId,
     name::{ActionName, OwnerId, UserId, Version},
 };
@@ -136,9 +136,8 @@ impl SkillContext {
     /// again: pass [`RunInfo::id`] and the step's name to whatever can tell a repeat.
     ///
     /// # Errors
-    /// What `work` ends in; [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when the steps are
-    /// others than before; [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) for a value of more
-    /// than the engine keeps; otherwise as [`SkillContext`] says.
+    /// What `work` ends in; [`ErrorKind::ActionFailed`] when the steps are others than before;
+    /// [`ErrorKind::TooLarge`] for a value of more than 16 MiB; otherwise as [`SkillContext`] says.
     pub async fn step<T, F>(&self, name: &str, work: impl FnOnce() -> F + Send) -> Result<T>
     where
         T: Serialize + DeserializeOwned,
@@ -152,7 +151,7 @@ impl SkillContext {
         let value = self.host.step(&name, work).await?;
         serde_json::from_value(value).map_err(|cause| {
             let message = format!("the value of step `{}` is of another type", name.as_str());
-            Error::new(crate::ErrorKind::Conflict, message).with("cause", cause)
+            Error::new(ErrorKind::ActionFailed, message).with("cause", cause)
         })
     }
 
@@ -160,8 +159,7 @@ impl SkillContext {
     /// of the key that asked for the run. When the limits are used up it waits.
     ///
     /// A call that must not be sent twice, and was cut with its process, ends the run as
-    /// [`ErrorKind::OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown). An answer of the service
-    /// is no error, whatever its status.
+    /// [`ErrorKind::OutcomeUnknown`]. An answer of the service is no error, whatever its status.
     ///
     /// # Errors
     /// As [`Executor::execute`](crate::executor::Executor::execute), and as [`SkillContext`] says.

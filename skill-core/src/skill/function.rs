@@ -13,6 +13,7 @@ use crate::{
     name::{ActionName, Slug, Version},
     record::{execution::Class, run::Group, scope::Scope},
     schema::Schema,
+    tool::Form,
 };
 
 /// Makes a skill of an asynchronous function whose input and output are types of its own; their
@@ -163,6 +164,16 @@ impl<I, O, W> Function<I, O, W> {
     pub fn deprecated(self) -> Self {
         self.with(|info| info.is_deprecated = true)
     }
+
+    /// Says how many runs of one owner it takes in any 60 seconds.
+    pub fn rate_limit(self, per_minute: u32) -> Self {
+        self.with(|info| info.rate_limit = Some(per_minute))
+    }
+
+    /// Says how it shows itself as a tool.
+    pub fn tool(self, form: Form) -> Self {
+        self.with(|info| info.tool = form)
+    }
 }
 
 impl<I, O, W, F> Function<I, O, W>
@@ -180,6 +191,7 @@ where
     pub fn build(self) -> Result<Arc<dyn Skill>> {
         let info = self.info?;
         let empty = info.attempts == Some(0)
+            || info.rate_limit == Some(0)
             || info.timeout.is_zero()
             || info.deadline.is_some_and(|deadline| deadline.is_zero())
             || info.group.as_ref().is_some_and(|group| group.most == 0 || group.name.is_empty());

@@ -18,6 +18,7 @@ use crate::{
     name::{ActionName, Slug, Version},
     record::{execution::Class, run::Group, scope::Scope},
     schema::Schema,
+    tool::Form,
 };
 
 /// How long one attempt of a run may take when its skill does not say.
@@ -66,6 +67,10 @@ pub struct SkillInfo {
     pub is_active: bool,
     /// Whether its listing says that callers should move on. It still runs.
     pub is_deprecated: bool,
+    /// How many runs of one owner it takes in any 60 seconds.
+    pub rate_limit: Option<u32>,
+    /// How it shows itself as a tool.
+    pub tool: Form,
 }
 
 impl SkillInfo {
@@ -87,6 +92,8 @@ impl SkillInfo {
             scopes: Vec::new(),
             is_active: true,
             is_deprecated: false,
+            rate_limit: None,
+            tool: Form::default(),
         }
     }
 

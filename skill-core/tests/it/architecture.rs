@@ -7,7 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use skill_core::{clock, credential, endpoint, executor, integration, skill, store, transport};
+use skill_core::{
+    artifact, clock, credential, endpoint, executor, integration, skill, store, transport,
+};
 
 /// One file of Rust.
 struct Source {
@@ -336,6 +338,7 @@ fn shared<T: ?Sized + Send + Sync + 'static>() -> &'static str {
 #[test]
 fn every_public_trait_can_be_shared_as_an_object() {
     let known = [
+        shared::<dyn artifact::ArtifactStore>(),
         shared::<dyn clock::Clock>(),
         shared::<dyn credential::AuthScheme>(),
         shared::<dyn credential::CredentialStore>(),

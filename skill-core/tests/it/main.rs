@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod action_limits;
 mod architecture;
+mod artifact;
 mod call;
 mod connect;
 mod fixture;
@@ -15,6 +17,7 @@ mod renew;
 mod retry;
 mod script;
 mod secrets;
+mod skill;
 mod store;
 mod transport;
 mod watched;
