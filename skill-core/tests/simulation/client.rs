@@ -228,10 +228,14 @@ impl Client {
 
     /// An answer that is none of the run: it must be one that the API has.
     fn refused(&self, what: &str, error: &Error) -> Option<ExecutionId> {
-        let is_known = matches!(
-            error.kind(),
-            ErrorKind::Unavailable | ErrorKind::Conflict | ErrorKind::Timeout
-        );
+        let is_known = match error.kind() {
+            ErrorKind::Unavailable | ErrorKind::Conflict => true,
+            // How a call ended that somebody waited for.
+            ErrorKind::Timeout | ErrorKind::UpstreamUnreachable | ErrorKind::OutcomeUnknown => {
+                what == "invoke"
+            }
+            _ => false,
+        };
         if !is_known {
             let line = error.log_line();
             self.world.breaks(format!("{what} of {} answers {line}", self.request.tag));

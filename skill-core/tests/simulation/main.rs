@@ -104,8 +104,10 @@ async fn scene(seed: u64, is_loud: bool) -> Played {
     sleep(Duration::from_secs(60)).await;
     verdict.speak().await;
     world.line(node.steady(), "all", "ends", "");
-    let (runs, takeovers) = (world.watch().runs.len(), world.watch().takeovers);
-    let mut broken = std::mem::take(&mut world.watch().broken);
+    let mut watch = world.watch();
+    let (runs, takeovers) = (watch.runs.len(), watch.takeovers);
+    let mut broken = std::mem::take(&mut watch.broken);
+    drop(watch);
     broken.sort();
     broken.dedup();
     Played { broken, trace: world.trace(), runs, takeovers }

@@ -223,7 +223,7 @@ impl QueueStore for Flaky {
             let done = self.inner.enqueue(runs).await?;
             for (run, end) in runs.iter().zip(&done) {
                 if let Enqueued::New(lease) = end {
-                    self.world.watch().enqueued(run, self.node.steady());
+                    self.world.watch().enqueued(run);
                     if let Some(lease) = lease {
                         self.world.watch().claimed(&self.node, lease, self.node.now());
                     }

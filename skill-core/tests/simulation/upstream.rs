@@ -183,7 +183,7 @@ impl Wire {
                 world.upstream.work(kind, &tag, key.as_deref());
             }
             tokio::time::sleep(back).await;
-            drop(done.send(()));
+            _ = done.send(());
         });
         end.await.map_err(Error::internal)?;
         match fate {

@@ -92,7 +92,8 @@ impl Verdict<'_> {
         }
         if let Action::Call(kind) = request.action {
             let is_unknown = run.error == Some(ErrorKind::OutcomeUnknown);
-            if kind.may_repeat() && is_unknown {
+            let was_queued = self.world.watch().runs.contains_key(&id);
+            if kind.may_repeat() && is_unknown && was_queued {
                 self.world.breaks(format!("{tag} may be repeated, and its outcome is unknown"));
             }
         }
@@ -131,32 +132,31 @@ impl Verdict<'_> {
         asked: &[&Asked],
         known: &BTreeMap<String, (ExecutionId, Option<Execution>)>,
     ) {
-        let kind = asked[0].kind;
+        let (kind, first) = (asked[0].kind, asked[0].key.as_deref());
         let times = self.world.upstream.ledger().effects.get(tag).copied().unwrap_or(0);
-        let runs = self.runs_of(tag);
-        if times > 1 && runs == 1 {
+        if times > 1 {
             self.world.breaks(format!("{tag} ({}) had {times} effects", kind.name()));
         }
+        // A call that somebody waited for, and that certainly had no effect, gives its key back:
+        // the next one is another run.
+        let is_over = |one: &&Asked| one.learned == Learned::Refused;
+        let mine = asked.iter().filter(|one| one.key.as_deref() == first);
         let keys: BTreeSet<_> = asked.iter().map(|one| one.key.as_deref()).collect();
-        if runs == 1 && keys.len() > 1 {
+        if keys.len() > 1 && !mine.copied().all(|one| is_over(&one)) {
             self.world.breaks(format!("{tag} went out under {} keys: {keys:?}", keys.len()));
         }
         if kind.takes_key() && keys.contains(&None) {
             self.world.breaks(format!("{tag} went out without a key"));
         }
-        if !kind.may_repeat() && runs == 1 {
-            let sent: Vec<_> = asked.iter().map(|one| one.learned).collect();
-            let may = |learned: &Learned| *learned == Learned::Refused;
-            if let Some(n) = sent[..sent.len() - 1].iter().position(|learned| !may(learned)) {
-                let name = kind.name();
-                self.world.breaks(format!(
-                    "{tag} ({name}) went out again after an attempt that was {:?}",
-                    sent[n]
-                ));
-            }
+        let sent: Vec<_> = asked.iter().map(|one| one.learned).collect();
+        let before = &sent[..sent.len() - 1];
+        let risky = before.iter().find(|learned| **learned != Learned::Refused);
+        if let Some(risky) = risky.filter(|_| !kind.may_repeat()) {
+            let name = kind.name();
+            self.world.breaks(format!("{tag} ({name}) went out again after one that was {risky:?}"));
         }
         let parent = tag.split('.').next().unwrap();
-        if let Some((id, _)) = known.get(parent).filter(|_| runs == 1) {
+        if let Some((id, _)) = known.get(parent) {
             self.fenced(tag, *id, asked);
         }
     }
@@ -178,11 +178,5 @@ impl Verdict<'_> {
         for at in late {
             self.world.breaks(format!("{tag} ({id}) went out at {at:?} from a worker without a lease"));
         }
-    }
-
-    /// How many runs a request may have made: one, unless it was asked for without a key.
-    fn runs_of(&self, tag: &str) -> usize {
-        let parent = tag.split('.').next().unwrap();
-        usize::from(self.requests.iter().any(|request| request.tag == parent))
     }
 }
