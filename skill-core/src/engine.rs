@@ -1,5 +1,7 @@
 //! The engine: everything wired together, for a program to embed.
 
+mod sweep;
+
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
@@ -27,11 +29,6 @@ use crate::{
     store::{MemoryStore, Store},
     transport::Transport,
 };
-
-/// How often old history is swept.
-const SWEEP: Duration = Duration::from_secs(600);
-/// How many rows one sweep step removes, so that writers are not kept waiting.
-const SWEEP_ROWS: u32 = 1_000;
 
 /// How long an engine that stops waits for what nobody else waits for.
 const LAST: Duration = Duration::from_secs(30);
@@ -387,7 +384,7 @@ impl Builder {
         let kept = self.artifacts.unwrap_or_else(|| Arc::new(MemoryArtifacts::default()));
         let artifacts = Artifacts::new(kept, vault.clone(), clock.clone());
         let swept = (store.clone(), artifacts.clone(), clock.clone());
-        workers.spawn(sweep(swept, self.history, stop.clone()));
+        workers.spawn(sweep::run(swept, self.history, stop.clone()));
         let parts = Parts {
             credentials: self.credentials.unwrap_or_else(|| vault.clone()),
             connections: Arc::new(Connections::new(store.clone(), clock.clone())),
@@ -485,35 +482,6 @@ impl Parts {
             clock: self.clock.clone(),
             return_urls,
             tasks: tasks.clone(),
-        }
-    }
-}
-
-/// Removes what is older than `age`, in small steps, until `stop`.
-async fn sweep(
-    (store, artifacts, clock): (Arc<dyn Store>, Artifacts, Arc<dyn Clock>),
-    age: Duration,
-    stop: CancellationToken,
-) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(SWEEP) => {}
-            () = stop.cancelled() => return,
-        }
-        let now = clock.now();
-        let Ok(before) = now.checked_sub(age) else { continue };
-        loop {
-            match store.prune(before, now, SWEEP_ROWS).await {
-                Ok(gone) if gone >= u64::from(SWEEP_ROWS) && !stop.is_cancelled() => {}
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::warn!(error = %error.log_line(), "old history stays for now");
-                    break;
-                }
-            }
-        }
-        if let Err(error) = artifacts.sweep(&*store).await {
-            tracing::warn!(error = %error.log_line(), "old artifacts stay for now");
         }
     }
 }

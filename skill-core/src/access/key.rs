@@ -232,8 +232,8 @@ impl Keys {
         per_minute: u32,
     ) -> Result<()> {
         let owner = &admitted.caller().owner;
-        let allowance = self.limiter.admit_action(owner, action, per_minute).await?;
-        let Some(after) = allowance.retry_after else { return Ok(()) };
+        let refused = self.limiter.admit_action(owner, action, per_minute).await?;
+        let Some(after) = refused else { return Ok(()) };
         let message = format!("`{action}` takes {per_minute} calls in any 60 seconds");
         Err(Error::new(ErrorKind::RateLimited, message).retry_after(after))
     }

@@ -255,43 +255,38 @@ impl Limiter {
     }
 
     /// Counts one call of an action by an owner, with whatever key, if the action's own limit
-    /// allows it.
+    /// allows it. Returns after how long the next call will be accepted when it does not: a refused
+    /// call does not count.
     ///
     /// # Errors
-    /// As [`Limiter::admit`].
+    /// [`ErrorKind::Unavailable`] when the store does not answer.
     pub async fn admit_action(
         &self,
         owner: &OwnerId,
         action: &ActionName,
         per_minute: u32,
-    ) -> Result<Allowance> {
+    ) -> Result<Option<Duration>> {
         let of = (owner.clone(), action.clone());
         let gauge = self.gauge(&self.actions, of, Window::Minute);
         loop {
-            if let Some(allowance) = self.try_spend_one(&gauge, per_minute) {
-                return Ok(allowance);
+            let now = self.second();
+            {
+                let mut meter = lock(&gauge.meter);
+                meter.turn(now);
+                if meter.is_empty(now, per_minute) {
+                    return Ok(meter.refusal(now, per_minute).retry_after);
+                }
+                if meter.share > 0 {
+                    meter.spend(now);
+                    return Ok(None);
+                }
             }
             let (namespace, name) = (action.namespace.canonical(), action.name.canonical());
             let of = (format!("action:{namespace}/{name}"), Some(per_minute));
             if let Some(refusal) = self.refill(&gauge, owner, of).await? {
-                return Ok(refusal);
+                return Ok(refusal.retry_after);
             }
         }
-    }
-
-    /// As [`Limiter::try_spend`], for a limit that stands alone.
-    fn try_spend_one(&self, gauge: &Gauge, per_minute: u32) -> Option<Allowance> {
-        let now = self.second();
-        let mut meter = lock(&gauge.meter);
-        meter.turn(now);
-        if meter.is_empty(now, per_minute) {
-            return Some(meter.refusal(now, per_minute));
-        }
-        if meter.share == 0 {
-            return None;
-        }
-        meter.spend(now);
-        Some(minute_figures(&meter, now, Some(per_minute)))
     }
 
     /// Spends one call from the shares at hand; `None` when a share has to be reserved first.
@@ -388,22 +383,16 @@ fn figures(
     (of_day, day, per_day): (&Meter, i64, Option<u32>),
     now: i64,
 ) -> Allowance {
-    let minute = minute_figures(minute, second, per_minute);
-    let of_day = of(of_day, per_day, (day + 1) * DAY - now, true);
-    if of_day.limit.is_some() && of_day.remaining < minute.remaining { of_day } else { minute }
-}
-
-fn minute_figures(minute: &Meter, second: i64, limit: Option<u32>) -> Allowance {
-    let reset = (minute.comes_back(second) - second).min(Window::Minute.buckets());
-    of(minute, limit, reset, false)
-}
-
-fn of(meter: &Meter, limit: Option<u32>, reset: i64, is_daily: bool) -> Allowance {
-    Allowance {
+    let seconds = |seconds: i64| Duration::from_secs(seconds.max(0).unsigned_abs());
+    let of = |meter: &Meter, limit: Option<u32>, reset, is_daily| Allowance {
         limit,
         remaining: limit.map_or(u32::MAX, |limit| limit.saturating_sub(meter.counted())),
-        reset: Duration::from_secs(reset.max(0).unsigned_abs()),
+        reset,
         retry_after: None,
         is_daily,
-    }
+    };
+    let minute_reset = seconds((minute.comes_back(second) - now).min(Window::Minute.buckets()));
+    let minute = of(minute, per_minute, minute_reset, false);
+    let of_day = of(of_day, per_day, seconds((day + 1) * DAY - now), true);
+    if of_day.limit.is_some() && of_day.remaining < minute.remaining { of_day } else { minute }
 }

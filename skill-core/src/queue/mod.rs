@@ -13,6 +13,7 @@ mod recover;
 mod retry;
 mod run;
 mod settings;
+mod step;
 mod submit;
 mod thread;
 mod view;

@@ -50,8 +50,12 @@ impl fmt::Debug for Watched {
 
 impl Watched {
     pub(crate) fn new() -> Arc<Self> {
+        Self::over(Arc::new(MemoryStore::new()))
+    }
+
+    pub(crate) fn over(inner: Arc<dyn Store>) -> Arc<Self> {
         Arc::new(Self {
-            inner: Arc::new(MemoryStore::new()),
+            inner,
             counts: Mutex::default(),
             failing: Mutex::default(),
             after: Mutex::default(),
