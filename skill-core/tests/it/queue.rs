@@ -142,7 +142,11 @@ fn write() -> CallRequest {
     call("open", "make_item").param("title", "x")
 }
 
-type Work = Arc<dyn Fn(SkillContext, Value) -> futures_util::future::BoxFuture<'static, Result<Value>> + Send + Sync>;
+type Work = Arc<
+    dyn Fn(SkillContext, Value) -> futures_util::future::BoxFuture<'static, Result<Value>>
+        + Send
+        + Sync,
+>;
 
 /// A skill of a function on JSON.
 struct Plain {

@@ -103,6 +103,17 @@ impl Request {
         self.timeout.is_none()
     }
 
+    /// Whether it is a call that somebody waits for: it goes past the queue.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.manner == Manner::Abort && matches!(self.action, Action::Call(_))
+    }
+
+    /// Whether the record of it may be lost with its process: it promised no more than an answer.
+    pub(crate) fn may_be_lost(&self) -> bool {
+        let is_recorded_first = matches!(self.action, Action::Call(Kind::Pay)) || self.has_key;
+        self.is_waited_for() && !is_recorded_first
+    }
+
     pub(crate) fn caller(&self) -> Caller {
         Caller::operator(OwnerId::parse(self.owner).unwrap())
     }
@@ -158,8 +169,8 @@ impl Client {
         for _ in 0..self.request.looks {
             sleep(self.world.dice.delay(15_000)).await;
             self.look(id).await;
-            let is_firm = self.request.manner == Manner::Submit
-                || self.told().end == Some(State::Success);
+            let is_firm =
+                self.request.manner == Manner::Submit || self.told().end == Some(State::Success);
             if self.request.has_key && is_firm && self.world.dice.in_thousand(300) {
                 self.ask_again(id).await;
             }
@@ -184,11 +195,13 @@ impl Client {
     async fn ask_once(&self) -> Option<ExecutionId> {
         let engine = self.cluster.any().await;
         match self.request.manner {
-            Manner::Submit => match timeout(PATIENCE, self.submit(&engine, &self.request.tag)).await {
-                Ok(Ok(submitted)) => Some(submitted.id),
-                Ok(Err(error)) => self.refused("submit", &error),
-                Err(_) => None,
-            },
+            Manner::Submit => {
+                match timeout(PATIENCE, self.submit(&engine, &self.request.tag)).await {
+                    Ok(Ok(submitted)) => Some(submitted.id),
+                    Ok(Err(error)) => self.refused("submit", &error),
+                    Err(_) => None,
+                }
+            }
             Manner::Abort | Manner::Continue => {
                 let asked = timeout(PATIENCE * 2, self.invoke(&engine)).await;
                 match asked {
@@ -216,7 +229,10 @@ impl Client {
             Manner::Continue => OnDeadline::Continue,
             Manner::Submit | Manner::Abort => OnDeadline::Abort,
         };
-        engine.runs().invoke(&admitted, self.request.submission(&self.request.tag), on_deadline).await
+        engine
+            .runs()
+            .invoke(&admitted, self.request.submission(&self.request.tag), on_deadline)
+            .await
     }
 
     async fn admit(&self, engine: &Engine) -> Result<Admitted> {
@@ -276,6 +292,13 @@ impl Client {
         };
         let is_cancelled = told.is_cancelled;
         drop(notes);
+        // Its end could not be written down before its process died: it says that nobody knows.
+        let is_forgotten = self.request.is_waited_for()
+            && self.world.plan.faults.store_before + self.world.plan.faults.store_after > 0
+            && run.execution.error == Some(ErrorKind::OutcomeUnknown);
+        if is_forgotten {
+            return;
+        }
         if let Some(before) = before.filter(|before| *before != state) {
             let (before, state) = (before.as_str(), state.as_str());
             self.world.breaks(format!("{tag} was seen as {before}, and then as {state}"));
@@ -303,6 +326,8 @@ impl Client {
         match looked {
             Ok(Ok(run)) => self.saw(&run),
             Ok(Err(error)) if error.kind() == ErrorKind::Unavailable => {}
+            Ok(Err(error)) if error.kind() == ErrorKind::NotFound && self.request.may_be_lost() => {
+            }
             Ok(Err(error)) => {
                 let line = error.log_line();
                 self.world.breaks(format!("{} ({id}) cannot be read: {line}", self.request.tag));
@@ -339,7 +364,9 @@ impl Client {
     async fn watch(&self, id: ExecutionId) {
         let engine = self.cluster.any().await;
         let watching = async {
-            let Ok(mut watch) = engine.runs().watch(&self.request.caller(), id).await else { return };
+            let Ok(mut watch) = engine.runs().watch(&self.request.caller(), id).await else {
+                return;
+            };
             let mut end = None;
             while let Ok(Some(run)) = watch.next().await {
                 if end.is_some() {

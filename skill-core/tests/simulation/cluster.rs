@@ -33,7 +33,6 @@ pub(crate) struct Cluster {
     pub(crate) world: Arc<World>,
     pub(crate) store: Arc<MemoryStore>,
     places: Mutex<Vec<Place>>,
-
 }
 
 impl Cluster {
@@ -46,7 +45,6 @@ impl Cluster {
             world,
             store: Arc::new(MemoryStore::new()),
             places: Mutex::new(places),
-
         });
         for number in 0..cluster.world.plan.nodes {
             cluster.boot(number).await;
@@ -131,11 +129,15 @@ impl Cluster {
     pub(crate) async fn chaos(&self) {
         let (plan, dice) = (&self.world.plan, &self.world.dice);
         let end = Instant::now() + plan.chaos;
-        let kinds =
-            [plan.crash_every, plan.freeze_every, plan.jump_every, plan.stop_every];
+        let kinds = [plan.crash_every, plan.freeze_every, plan.jump_every, plan.stop_every];
         let mut next: Vec<_> = kinds.iter().map(|every| self.moment(*every)).collect();
         loop {
-            let Some((which, at)) = next.iter().copied().enumerate().filter_map(|(n, at)| Some((n, at?))).min_by_key(|(_, at)| *at)
+            let Some((which, at)) = next
+                .iter()
+                .copied()
+                .enumerate()
+                .filter_map(|(n, at)| Some((n, at?)))
+                .min_by_key(|(_, at)| *at)
             else {
                 return tokio::time::sleep_until(end).await;
             };
@@ -163,7 +165,8 @@ impl Cluster {
     }
 
     fn moment(&self, every: u64) -> Option<Instant> {
-        (every > 0).then(|| Instant::now() + Duration::from_millis(1 + self.world.dice.below(2 * every)))
+        (every > 0)
+            .then(|| Instant::now() + Duration::from_millis(1 + self.world.dice.below(2 * every)))
     }
 
     /// All is well from here on, for every process.
@@ -191,9 +194,10 @@ fn keyring() -> Keyring {
 fn desk() -> Arc<dyn Integration> {
     static DESK: OnceLock<Arc<dyn Integration>> = OnceLock::new();
     let make = || {
-        let mut text = "name = \"Desk\"\ndescription = \"For tests.\"\nbase_url = \"https://desk.test\"\n\
+        let mut text =
+            "name = \"Desk\"\ndescription = \"For tests.\"\nbase_url = \"https://desk.test\"\n\
              [auth]\nscheme = \"none\"\n"
-            .to_owned();
+                .to_owned();
         for kind in Kind::ALL {
             let name = kind.name();
             let method = if kind == Kind::Read { "GET" } else { "POST" };
@@ -201,7 +205,8 @@ fn desk() -> Arc<dyn Integration> {
                 "[endpoints.{name}]\nsummary = \"{name}\"\nmethod = \"{method}\"\npath = \"/{name}\"\n\
                  timeout_s = 20\nparams = {{ tag = {{ type = \"string\", required = true }} }}\n"
             );
-            text += if kind.takes_key() { "idempotency_header = \"Idempotency-Key\"\n" } else { "" };
+            text +=
+                if kind.takes_key() { "idempotency_header = \"Idempotency-Key\"\n" } else { "" };
             text += if kind == Kind::Pay { "at_most_once = true\n" } else { "" };
         }
         declared("desk.toml", &text, &Overrides::default()).unwrap()

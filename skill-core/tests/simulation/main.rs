@@ -19,8 +19,7 @@ mod watch;
 mod world;
 
 use std::{
-    env,
-    panic,
+    env, panic,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -84,8 +83,7 @@ async fn scene(seed: u64, is_loud: bool) -> Played {
     cluster.heal().await;
     let node = cluster.node(0);
     world.note(&node, "all", "is well");
-    let verdict =
-        Verdict { world: &world, cluster: &cluster, notes: &notes, requests: &requests };
+    let verdict = Verdict { world: &world, cluster: &cluster, notes: &notes, requests: &requests };
     let healed = Instant::now();
     for client in clients {
         if let Err(error) = client.await {

@@ -68,7 +68,11 @@ impl Flaky {
         }
     }
 
-    async fn pass<T>(&self, method: &'static str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn pass<T>(
+        &self,
+        method: &'static str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let fate = self.fate();
         self.node.pass().await;
         if !fate.before.is_zero() {
@@ -225,7 +229,7 @@ impl QueueStore for Flaky {
                 if let Enqueued::New(lease) = end {
                     self.world.watch().enqueued(run);
                     if let Some(lease) = lease {
-                        self.world.watch().claimed(&self.node, lease, self.node.now());
+                        self.world.watch().claimed(&self.node, lease);
                     }
                 }
             }
@@ -238,7 +242,7 @@ impl QueueStore for Flaky {
         self.pass("claim", async {
             let done = self.inner.claim(want).await?;
             for claimed in &done {
-                self.world.watch().claimed(&self.node, &claimed.lease, want.now);
+                self.world.watch().claimed(&self.node, &claimed.lease);
             }
             Ok(done)
         })

@@ -254,7 +254,8 @@ fn learned(status: StatusCode) -> Learned {
 
 /// What a request asks for, and for whom.
 fn question(request: &Outgoing) -> Option<(Kind, String)> {
-    let kind = Kind::ALL.into_iter().find(|kind| request.url.path() == format!("/{}", kind.name()))?;
+    let kind =
+        Kind::ALL.into_iter().find(|kind| request.url.path() == format!("/{}", kind.name()))?;
     if request.method == Method::GET {
         let (_, tag) = request.url.query_pairs().find(|(name, _)| name == "tag")?;
         return Some((kind, tag.into_owned()));

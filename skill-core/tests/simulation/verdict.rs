@@ -77,6 +77,9 @@ impl Verdict<'_> {
     fn run(&self, request: &Request, id: ExecutionId, run: Option<&Execution>) {
         let tag = &request.tag;
         let Some(run) = run else {
+            if request.may_be_lost() {
+                return;
+            }
             return self.world.breaks(format!("{tag} ({id}) was acknowledged and is lost"));
         };
         if !run.state.is_final() {
@@ -84,7 +87,8 @@ impl Verdict<'_> {
             return self.world.breaks(format!("{tag} ({id}) stays {state} for ever"));
         }
         let told = self.notes.0.lock().unwrap().get(tag).cloned().unwrap_or_default();
-        if told.end.is_some_and(|end| end != run.state) {
+        let is_forgotten = request.is_waited_for() && run.error == Some(ErrorKind::OutcomeUnknown);
+        if told.end.is_some_and(|end| end != run.state) && !is_forgotten {
             self.world.breaks(format!("{tag} was seen otherwise than {}", run.state.as_str()));
         }
         if told.is_cancelled && run.state != State::Cancelled {
@@ -98,7 +102,8 @@ impl Verdict<'_> {
             }
         }
         if self.world.plan.is_calm() && run.state == State::Error && request.is_harmless() {
-            self.world.breaks(format!("{tag} failed ({:?}) although nothing went wrong", run.error));
+            self.world
+                .breaks(format!("{tag} failed ({:?}) although nothing went wrong", run.error));
         }
         if run.state == State::Success {
             self.worked(request);
@@ -153,7 +158,8 @@ impl Verdict<'_> {
         let risky = before.iter().find(|learned| **learned != Learned::Refused);
         if let Some(risky) = risky.filter(|_| !kind.may_repeat()) {
             let name = kind.name();
-            self.world.breaks(format!("{tag} ({name}) went out again after one that was {risky:?}"));
+            self.world
+                .breaks(format!("{tag} ({name}) went out again after one that was {risky:?}"));
         }
         let parent = tag.split('.').next().unwrap();
         if let Some((id, _)) = known.get(parent) {
@@ -176,7 +182,8 @@ impl Verdict<'_> {
             }
         }
         for at in late {
-            self.world.breaks(format!("{tag} ({id}) went out at {at:?} from a worker without a lease"));
+            self.world
+                .breaks(format!("{tag} ({id}) went out at {at:?} from a worker without a lease"));
         }
     }
 }

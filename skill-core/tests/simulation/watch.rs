@@ -73,8 +73,8 @@ impl Watch {
         }
     }
 
-    pub(crate) fn claimed(&mut self, node: &Arc<Node>, lease: &Lease, now: Timestamp) {
-        let steady = node.steady();
+    pub(crate) fn claimed(&mut self, node: &Arc<Node>, lease: &Lease) {
+        let (steady, now) = (node.steady(), node.now());
         let Some(seen) = self.runs.get_mut(&lease.id) else {
             return self.breaks(format!("{} was claimed and never queued", lease.id));
         };

@@ -153,14 +153,16 @@ impl World {
 
     pub(crate) fn step_begins(&self, node: &Node, tag: &str) {
         self.note(node, "step", tag);
-        let is_finished = self.steps.lock().unwrap().entry(tag.to_owned()).or_default().value.is_some();
+        let is_finished =
+            self.steps.lock().unwrap().entry(tag.to_owned()).or_default().value.is_some();
         if is_finished {
             self.breaks(format!("step {tag} was done again after it had finished"));
         }
     }
 
     pub(crate) fn step_finished(&self, tag: &str, value: u64) {
-        let before = self.steps.lock().unwrap().entry(tag.to_owned()).or_default().value.replace(value);
+        let before =
+            self.steps.lock().unwrap().entry(tag.to_owned()).or_default().value.replace(value);
         if before.is_some_and(|before| before != value) {
             self.breaks(format!("step {tag} had another value before"));
         }

@@ -17,7 +17,10 @@ use skill_core::{
 };
 
 use super::{
-    super::{fixture::call, script::{json as answers, me}},
+    super::{
+        fixture::call,
+        script::{json as answers, me},
+    },
     admit, answer, flowing, flowing_over, read, settings, skill, write,
 };
 

@@ -9,12 +9,7 @@ use std::{
 };
 
 use serde_json::json;
-use skill_core::{
-    queue::Submission,
-    record::run::Group,
-    skill::Skill,
-    store::MemoryStore,
-};
+use skill_core::{queue::Submission, record::run::Group, skill::Skill, store::MemoryStore};
 
 use super::{
     super::{
@@ -143,8 +138,7 @@ async fn a_group_is_bounded_and_lets_others_pass() {
     let other = Meter::default();
     let (bounded, free) = (meter.skill("work", Some(2)), other.skill("free", None));
     let store = Arc::new(MemoryStore::new());
-    let world =
-        flowing_over(store, |b| b.skill(bounded.clone()).skill(free.clone())).await;
+    let world = flowing_over(store, |b| b.skill(bounded.clone()).skill(free.clone())).await;
     let mut ids = Vec::new();
     for n in 0..10 {
         ids.push(world.submit_as(&world.caller, work(n)).await.unwrap());

@@ -129,10 +129,9 @@ async fn a_run_that_hangs_ends_at_its_deadline() {
 async fn a_panic_is_one_failed_attempt() {
     let panics = skill("panics", |_, _| async { panic!("on purpose") });
     let good = skill("good", |_, input| async move { Ok(input) });
-    let world = flowing_over(Arc::new(MemoryStore::new()), |b| {
-        b.skill(panics.clone()).skill(good.clone())
-    })
-    .await;
+    let world =
+        flowing_over(Arc::new(MemoryStore::new()), |b| b.skill(panics.clone()).skill(good.clone()))
+            .await;
     let poison = world.submit(call("test", "panics")).await;
     for n in 0..20 {
         let run = world.run(call("test", "good").param("n", n)).await;
@@ -155,9 +154,11 @@ async fn a_skill_says_whether_it_is_tried_again() {
     let broken = skill("broken", |_, _| async {
         Err(Error::new(ErrorKind::ActionFailed, "no").detail("why", "because"))
     });
-    let twice = skill_with("twice", |info| info.attempts = Some(2), |_, _| async {
-        Err(Error::new(ErrorKind::Unavailable, "later"))
-    });
+    let twice = skill_with(
+        "twice",
+        |info| info.attempts = Some(2),
+        |_, _| async { Err(Error::new(ErrorKind::Unavailable, "later")) },
+    );
     let world = flowing_over(Arc::new(MemoryStore::new()), |b| {
         b.skill(busy.clone()).skill(broken.clone()).skill(twice.clone())
     })

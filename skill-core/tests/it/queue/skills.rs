@@ -9,13 +9,11 @@ use std::{
 };
 
 use serde_json::json;
-use skill_core::{
-    ErrorKind,
-    record::execution::State,
-    store::MemoryStore,
-};
+use skill_core::{ErrorKind, record::execution::State, store::MemoryStore};
 
-use super::{super::fixture::call, answer, failure, flowing_over, read, settings, skill, skill_with};
+use super::{
+    super::fixture::call, answer, failure, flowing_over, read, settings, skill, skill_with,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_skill_that_spins_ends_in_an_error_and_takes_nobody_along() {

@@ -3,12 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
-use skill_core::{
-    ErrorKind,
-    queue::Submission,
-    record::execution::State,
-    store::MemoryStore,
-};
+use skill_core::{ErrorKind, queue::Submission, record::execution::State, store::MemoryStore};
 
 use super::{
     super::{

@@ -13,7 +13,10 @@ use skill_core::{
 };
 
 use super::{
-    super::{fixture::{World, acting_for, call, owner}, script::json as answers},
+    super::{
+        fixture::{World, acting_for, call, owner},
+        script::json as answers,
+    },
     admit, answer, failure, flowing, flowing_over, read, settings, skill, write,
 };
 
@@ -60,10 +63,8 @@ async fn what_cannot_run_is_refused_before_it_is_a_run() {
     assert_eq!(refused(&world.caller, call("open", "make_item")).await, ErrorKind::InvalidInput);
     let bad_key = read().idempotency_key("not visible");
     assert_eq!(refused(&world.caller, bad_key).await, ErrorKind::InvalidInput);
-    let late = Submission {
-        delay: Some(Duration::from_secs(31 * 24 * 3600)),
-        ..Submission::new(read())
-    };
+    let late =
+        Submission { delay: Some(Duration::from_secs(31 * 24 * 3600)), ..Submission::new(read()) };
     let error = world.submit_as(&world.caller, late).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert_eq!(total(&world).await, 0);
