@@ -205,6 +205,11 @@ impl<'a> Table<'a> {
         self.tree.get(key).is_some_and(|value| value.get_ref().is_str())
     }
 
+    /// What kind of value `key` has, as TOML calls it.
+    pub fn kind(&self, key: &str) -> Option<&'static str> {
+        self.tree.get(key).map(|value| value.get_ref().type_str())
+    }
+
     /// The keys of the table, as they are written.
     pub fn keys(&self) -> impl Iterator<Item = &'a str> {
         self.tree.keys().map(|key| key.get_ref().as_ref())

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use http::{HeaderMap, StatusCode};
 
 use super::{
@@ -32,6 +33,22 @@ pub(super) struct Grant {
     pub(super) is_fresh: bool,
 }
 
+/// Says whether something may still be sent. It is asked right before each request.
+#[async_trait]
+pub(crate) trait Gate: Send + Sync {
+    /// Refuses when nothing may be sent any more: the error is the outcome then.
+    async fn pass(&self) -> Result<()>;
+}
+
+/// How requests are sent for a run that waits in no call of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Sending<'a> {
+    /// What the service is given as idempotency key: the same in every attempt.
+    pub(crate) key: &'a str,
+    /// Asked right before each request.
+    pub(crate) gate: &'a dyn Gate,
+}
+
 /// A request that is ready but for its signature.
 pub(super) struct Prepared<'a> {
     pub(super) action: &'a Operation,
@@ -39,10 +56,12 @@ pub(super) struct Prepared<'a> {
     pub(super) request: Outgoing,
     pub(super) may_repeat: bool,
     pub(super) deadline: Deadline,
+    /// Asked before each request; then nothing is repeated here, because the run is.
+    pub(super) gate: Option<&'a dyn Gate>,
 }
 
 /// What a service answered.
-pub(super) type Answered = (StatusCode, HeaderMap, Data);
+pub(crate) type Answered = (StatusCode, HeaderMap, Data);
 
 impl Executor {
     /// Sends, and reads the answer. What the first try may have done stays possible, however
@@ -92,7 +111,9 @@ impl Executor {
                 Err(error) => (retry::after_failure(error, prepared.may_repeat), "failed"),
             };
             match verdict {
-                Verdict::Again(pause) if !is_repeat && fits(pause, prepared.deadline) => {
+                Verdict::Again(pause)
+                    if !is_repeat && prepared.gate.is_none() && fits(pause, prepared.deadline) =>
+                {
                     is_repeat = true;
                     *may_have_happened = sent.is_err_and(|error| is_unknown(&error));
                     self.observer.hear(&Event::Repeated { integration: slug, reason });
@@ -117,6 +138,9 @@ impl Executor {
         let mut request = prepared.request.repeat().ok_or_else(streamed)?;
         let moment = Moment { now: self.clock.now(), nonce: id::random()? };
         prepared.action.integration.auth().sign(&mut request, credential, &moment)?;
+        if let Some(gate) = prepared.gate {
+            gate.pass().await?;
+        }
         self.transport.send(request, prepared.deadline).await
     }
 

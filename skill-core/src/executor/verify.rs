@@ -44,12 +44,14 @@ impl Executor {
             .ok_or_else(|| Error::internal("a verification call names no endpoint"))?;
         let action = Operation { integration: integration.clone(), endpoint };
         let now = self.clock.now();
-        let request = self.draft(&action, &call, fields, ExecutionId::fresh(now)?)?;
+        let key = ExecutionId::fresh(now)?.to_string();
+        let request = self.draft(&action, &call, fields, &key)?;
         let deadline = Deadline::after(self.settings.timeout);
-        let prepared =
-            Prepared { action: &action, connection: None, request, may_repeat: true, deadline };
+        let (connection, may_repeat, gate) = (None, true, None);
+        let action = &action;
+        let prepared = Prepared { action, connection, request, may_repeat, deadline, gate };
         let caller = Caller::operator(OwnerId::standard());
-        let mut run = execution(&caller, &action, now)?;
+        let mut run = execution(&caller, action, now)?;
         let (credential, revision) = (credential.clone(), Revision(0));
         let grant = Grant { credential, revision, is_fresh: false };
         let (status, _, data) = self.send(prepared, grant, &mut run).await?;

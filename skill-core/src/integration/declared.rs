@@ -13,6 +13,7 @@
 //! | `verify.endpoint` | name | A harmless call without parameters that tries a new credential out; none |
 //! | `verify.account` | JSON Pointer | Where its answer names the account; nowhere |
 //! | `params.NAME` | table | A parameter that endpoints share; none |
+//! | `tools.inputs.NAME` | | `tool.inputs.NAME` of every endpoint that has the parameter; none |
 //! | `endpoints.NAME` | table | An endpoint; at least one |
 //!
 //! | `auth` | Type | Meaning; default |
@@ -42,6 +43,10 @@
 //! | `at_most_once` | bool | Never sent again after an unknown outcome; `false` |
 //! | `idempotency_header` | name | The header in which the service takes an idempotency key; none |
 //! | `timeout_s` | 1 to 300 | How long a call may take; the engine's own time |
+//! | `rate_limit` | from 1 | How many calls of one owner it takes in any 60 seconds; any |
+//! | `status` | string | `ready`, `beta` or `deprecated`; `ready` |
+//! | `group` | name | What it belongs to, as `issues`; the first word of its path |
+//! | `tool` | table | How it shows itself as a tool, see [`tool::declare`]; as it is |
 //!
 //! | `params.NAME` | Type | Meaning; default |
 //! |---|---|---|
@@ -61,6 +66,7 @@ use url::Url;
 
 use super::{
     Integration, IntegrationInfo, Overrides, Verification,
+    listing::{self, Shared},
     parameter::{Parameter, Place, fill_header, form, query, scalar},
     path::Path,
 };
@@ -72,6 +78,7 @@ use crate::{
     name::Slug,
     record::{connection::Fields, execution::Class},
     schema::Schema,
+    tool,
     transport::Payload,
 };
 
@@ -153,8 +160,7 @@ fn read(slug: &str, top: &Table<'_>) -> Option<Declared> {
             None
         }
     };
-    let shared = top.table("params");
-    let endpoints = endpoints(top, base.as_ref(), &headers, shared.as_ref());
+    let endpoints = endpoints(top, base.as_ref(), &headers);
     let verification = top.table("verify").and_then(|table| verification(&table, &endpoints));
     top.end();
     let info =
@@ -211,7 +217,6 @@ fn endpoints(
     top: &Table<'_>,
     base: Option<&Url>,
     headers: &HeaderMap,
-    shared: Option<&Table<'_>>,
 ) -> BTreeMap<Slug, Arc<dyn Endpoint>> {
     let mut endpoints = BTreeMap::<_, Arc<dyn Endpoint>>::new();
     let Some(tables) = top.table("endpoints") else {
@@ -219,13 +224,14 @@ fn endpoints(
         return endpoints;
     };
     let host = base.and_then(Url::host_str).unwrap_or_default();
+    let shared = Shared::read(top);
     for key in tables.keys() {
         let Some(table) = tables.table(key) else { continue };
         let slug = Slug::parse(key);
         if let Err(error) = &slug {
             tables.problem(key, format!("`{key}`: {error}"));
         }
-        let made = endpoint(key, &table, shared);
+        let made = endpoint(key, &table, &shared);
         table.end();
         let (Ok(slug), Some(mut made)) = (slug, made) else { continue };
         made.headers = headers.clone();
@@ -263,7 +269,7 @@ struct DeclaredEndpoint {
     encoding: Encoding,
 }
 
-fn endpoint(key: &str, table: &Table<'_>, shared: Option<&Table<'_>>) -> Option<DeclaredEndpoint> {
+fn endpoint(key: &str, table: &Table<'_>, shared: &Shared<'_>) -> Option<DeclaredEndpoint> {
     let summary = table.required_text("summary");
     let method = method(table);
     let path_text = table.required_text("path")?;
@@ -278,7 +284,7 @@ fn endpoint(key: &str, table: &Table<'_>, shared: Option<&Table<'_>>) -> Option<
     };
     let method = method?;
     let mapped = mapped(table);
-    let parameters = parameters(table, shared, &method);
+    let parameters = parameters(table, shared.params.as_ref(), &method);
     check_places(table, &path, &mapped, &parameters);
     let schema = compile(table, &parameters)?;
     let info = EndpointInfo {
@@ -286,13 +292,17 @@ fn endpoint(key: &str, table: &Table<'_>, shared: Option<&Table<'_>>) -> Option<
         summary: summary?.to_owned(),
         docs: table.text("docs").map(str::to_owned),
         path: path_text.to_owned(),
-        schema,
         class: class(table, &method)?,
         is_idempotent: method.is_idempotent() || table.flag("idempotent"),
         is_at_most_once: table.flag("at_most_once"),
         idempotency_header: idempotency_header(table),
         timeout: table.count("timeout_s").map(|s| Duration::from_secs(u64::from(s.clamp(1, 300)))),
+        rate_limit: listing::rate_limit(table),
+        status: listing::status(table),
+        group: listing::group(table, path_text)?,
+        tool: tool::declare(table, shared.inputs.as_ref(), schema.as_value()),
         revision: String::new(),
+        schema,
         method,
     };
     Some(DeclaredEndpoint { info, headers: HeaderMap::new(), path, mapped, parameters, encoding })

@@ -5,6 +5,7 @@
 //! [`Integration`]. The executor cannot tell them apart.
 
 mod declared;
+mod listing;
 mod parameter;
 mod path;
 

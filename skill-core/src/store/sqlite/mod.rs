@@ -23,6 +23,7 @@ mod repeat;
 mod row;
 mod tally;
 mod usage;
+mod webhook;
 mod writer;
 
 use std::{fmt, path::Path};
