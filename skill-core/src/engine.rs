@@ -1,11 +1,13 @@
 //! The engine: everything wired together, for a program to embed.
 
+mod parts;
+
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
+use self::parts::{Parts, sweep};
 use crate::{
     access::{Admission, Admitted, Caller, Keys, Plans},
     apps::Apps,
@@ -17,7 +19,7 @@ use crate::{
     connections::Connections,
     credential::{CredentialStore, Vault, seal::Keyring},
     error::{Error, Result},
-    executor::{Executor, Flights, History, Observer, Renewer, Settings, Silent, UnderWay},
+    executor::{Executor, History, Observer, Settings, Silent},
     integration::Integration,
     link::{Links, Pages},
     name::OwnerId,
@@ -27,11 +29,6 @@ use crate::{
     store::{MemoryStore, Store},
     transport::Transport,
 };
-
-/// How often old history is swept.
-const SWEEP: Duration = Duration::from_secs(600);
-/// How many rows one sweep step removes, so that writers are not kept waiting.
-const SWEEP_ROWS: u32 = 1_000;
 
 /// How long an engine that stops waits for what nobody else waits for.
 const LAST: Duration = Duration::from_secs(30);
@@ -418,103 +415,5 @@ impl Builder {
             workers,
             stop,
         })))
-    }
-}
-
-/// What the engine's modules share.
-struct Parts {
-    store: Arc<dyn Store>,
-    vault: Arc<Vault>,
-    credentials: Arc<dyn CredentialStore>,
-    connections: Arc<Connections>,
-    apps: Arc<Apps>,
-    keys: Arc<Keys>,
-    links: Arc<Links>,
-    history: Arc<History>,
-    transport: Arc<dyn Transport>,
-    observer: Arc<dyn Observer>,
-    artifacts: Artifacts,
-    clock: Arc<dyn Clock>,
-}
-
-impl Parts {
-    fn executor(&self, catalog: Catalog, settings: Settings, tasks: &TaskTracker) -> Executor {
-        let renewer = Arc::new(Renewer {
-            store: self.store.clone(),
-            credentials: self.credentials.clone(),
-            connections: self.connections.clone(),
-            apps: self.apps.clone(),
-            transport: self.transport.clone(),
-            clock: self.clock.clone(),
-            observer: self.observer.clone(),
-            tasks: tasks.clone(),
-            flights: Flights::default(),
-        });
-        Executor {
-            settings,
-            catalog: ArcSwap::from_pointee(catalog),
-            keys: self.keys.clone(),
-            store: self.store.clone(),
-            vault: self.vault.clone(),
-            credentials: self.credentials.clone(),
-            artifacts: self.artifacts.clone(),
-            connections: self.connections.clone(),
-            renewer,
-            links: self.links.clone(),
-            transport: self.transport.clone(),
-            history: self.history.clone(),
-            under_way: UnderWay::default(),
-            observer: self.observer.clone(),
-            clock: self.clock.clone(),
-        }
-    }
-
-    fn connector(
-        &self,
-        (executor, tasks): (Arc<Executor>, &TaskTracker),
-        return_urls: BTreeSet<String>,
-    ) -> Connector {
-        Connector {
-            store: self.store.clone(),
-            vault: self.vault.clone(),
-            credentials: self.credentials.clone(),
-            connections: self.connections.clone(),
-            apps: self.apps.clone(),
-            keys: self.keys.clone(),
-            links: self.links.clone(),
-            executor,
-            clock: self.clock.clone(),
-            return_urls,
-            tasks: tasks.clone(),
-        }
-    }
-}
-
-/// Removes what is older than `age`, in small steps, until `stop`.
-async fn sweep(
-    (store, artifacts, clock): (Arc<dyn Store>, Artifacts, Arc<dyn Clock>),
-    age: Duration,
-    stop: CancellationToken,
-) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(SWEEP) => {}
-            () = stop.cancelled() => return,
-        }
-        let now = clock.now();
-        let Ok(before) = now.checked_sub(age) else { continue };
-        loop {
-            match store.prune(before, now, SWEEP_ROWS).await {
-                Ok(gone) if gone >= u64::from(SWEEP_ROWS) && !stop.is_cancelled() => {}
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::warn!(error = %error.log_line(), "old history stays for now");
-                    break;
-                }
-            }
-        }
-        if let Err(error) = artifacts.sweep(&*store).await {
-            tracing::warn!(error = %error.log_line(), "old artifacts stay for now");
-        }
     }
 }
