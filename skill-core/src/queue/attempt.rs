@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     access::{Admitted, Caller},
-    call::{CallRequest, Data, Outcome},
+    call::{CallRequest, Data, Failure, Outcome},
     catalog::{Action, Operation},
     clock::{Deadline, Stopwatch},
     error::{Error, ErrorKind, Result},
@@ -49,6 +49,8 @@ pub(crate) struct Attempt {
     pub(crate) deadline: Deadline,
     /// When the run goes on, once it asked to be put aside until then.
     suspended: Mutex<Option<Timestamp>>,
+    /// In what the run has to end, whatever its skill makes of it.
+    refused: Mutex<Option<Failure>>,
 }
 
 impl fmt::Debug for Attempt {
@@ -72,6 +74,19 @@ impl Attempt {
         if self.held.set_progress(percent) {
             self.shared.live.signal(self.execution.id);
         }
+    }
+
+    /// Ends the run in this error, whatever its skill makes of it. The first one stands.
+    pub(crate) fn refuse(&self, error: Error) -> Error {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.get_or_insert_with(|| Failure::from(&error));
+        drop(refused);
+        error
+    }
+
+    /// In what the run has to end.
+    pub(crate) fn refused(&self) -> Option<Failure> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Puts the run aside until `at`: the error is passed up, the place goes to another run, and
@@ -275,6 +290,7 @@ impl Shared {
             held: held.clone(),
             deadline,
             suspended: Mutex::new(None),
+            refused: Mutex::new(None),
         });
         match action {
             Action::Endpoint(operation) => {
@@ -354,6 +370,9 @@ impl Shared {
             Ok(ended) => ended,
             Err(error) => return self.after(Verdict::Transient, &error, place),
         };
+        if let Some(failure) = attempt.refused() {
+            return Ended::Over(Outcome::Failed(failure));
+        }
         if let Some(at) = attempt.suspended() {
             return Ended::Undone(at);
         }

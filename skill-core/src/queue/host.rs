@@ -3,22 +3,23 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     attempt::Attempt,
-    journal::{Called, Frame, Journal, Past, Turn, Written, working},
+    journal::{Frame, Journal, Past, Turn, working},
+    step::{self, Written, misfit},
 };
 use crate::{
     access::{Admission, Admitted, Intent, authorize},
-    call::{CallRequest, Data, Failure, Outcome, Reply},
+    call::{CallRequest, Data, Reply},
     catalog::Action,
     clock::{Deadline, Stopwatch},
     error::{Error, ErrorKind, Result, Retry},
-    executor::{self, Gate, Sending},
+    executor::{Gate, Sending},
     id::ExecutionId,
     record::{
         execution::{Execution, Recorded, State, Timing},
@@ -96,7 +97,7 @@ impl SkillHost {
                      and was not repeated"
                 );
                 let error = Error::new(ErrorKind::OutcomeUnknown, message);
-                return Err(self.journal.refuse(error.detail("reason", "outcome_unknown")));
+                return Err(self.attempt().refuse(error.detail("reason", "outcome_unknown")));
             }
             Past::None => {}
         }
@@ -111,7 +112,7 @@ impl SkillHost {
             let message = "a call within a run takes no idempotency key: the run gives it one";
             return self.keep(turn, Err(Error::invalid(message)), false).await;
         }
-        let admitted = self.admit(turn).await?;
+        let admitted = self.admit(turn, target).await?;
         match target {
             Action::Endpoint(operation) => {
                 let may_repeat = operation.endpoint.info().may_repeat(true);
@@ -121,25 +122,39 @@ impl SkillHost {
         }
     }
 
-    /// Counts the call against the limits of the run's key, and waits while they are used up.
-    async fn admit(&self, turn: &mut Turn) -> Result<Admitted> {
-        let (attempt, caller) = (self.attempt(), self.attempt().admitted.caller());
-        let keys = &attempt.shared.keys;
+    /// Counts the call against the limits of the run's key and of the action, and waits while they
+    /// are used up.
+    async fn admit(&self, turn: &mut Turn, target: &Action) -> Result<Admitted> {
         loop {
-            if keys.is_revoked(caller).await? {
-                let message = "the key that asked for this run was revoked";
-                let error = Error::new(ErrorKind::Unauthenticated, message);
-                return Err(self.journal.refuse(error));
-            }
-            let pause = match keys.admit(caller.clone()).await? {
-                Admission::Admitted(admitted) => return Ok(admitted),
-                Admission::Refused(allowance) => allowance.retry_after.unwrap_or(SHORT),
+            let pause = match self.count(target).await? {
+                Ok(admitted) => return Ok(admitted),
+                Err(pause) => pause.unwrap_or(SHORT),
             };
             if pause > SHORT {
                 let at = self.now().checked_add(pause).map_err(Error::internal)?;
                 return self.suspend(turn, at).await;
             }
             self.pause(pause).await?;
+        }
+    }
+
+    /// Counts the call; when a limit is used up, says when to come again.
+    async fn count(&self, target: &Action) -> Result<Result<Admitted, Option<Duration>>> {
+        let (attempt, keys) = (self.attempt(), &self.attempt().shared.keys);
+        let caller = attempt.admitted.caller().clone();
+        if let Err(error) = keys.resume(caller.clone()).await {
+            let is_revoked = error.kind() == ErrorKind::Unauthenticated;
+            return Err(if is_revoked { attempt.refuse(error) } else { error });
+        }
+        let admitted = match keys.admit(caller).await? {
+            Admission::Admitted(admitted) => admitted,
+            Admission::Refused(allowance) => return Ok(Err(allowance.retry_after)),
+        };
+        let Some(most) = target.rate_limit() else { return Ok(Ok(admitted)) };
+        match keys.admit_action(&admitted, &target.name(), most).await {
+            Ok(()) => Ok(Ok(admitted)),
+            Err(error) if error.kind() == ErrorKind::RateLimited => Ok(Err(error.retry_delay())),
+            Err(error) => Err(error),
         }
     }
 
@@ -169,7 +184,7 @@ impl SkillHost {
     /// Records how a call ended, at once or when the skill goes on from it.
     async fn keep(&self, turn: &Turn, done: Result<Reply>, is_marked: bool) -> Result<Reply> {
         let again = match &done {
-            Ok(reply) => asks_again(reply.status, is_marked),
+            Ok(reply) => step::asks_again(reply.status, is_marked),
             Err(_) => true,
         };
         let nothing_happened = match &done {
@@ -179,7 +194,7 @@ impl SkillHost {
         if again && self.journal.check().is_err() {
             return done;
         }
-        let (done, written) = write(done, None)?;
+        let (done, written) = step::write(done, None)?;
         if again {
             if is_marked && nothing_happened {
                 self.journal.note(turn, Some(&Written::Open)).await?;
@@ -219,7 +234,7 @@ impl SkillHost {
         let done = done.map_err(|error| error.of_run(run.id));
         self.push(run, done.as_ref().err().map(Error::kind)).await?;
         self.journal.fold(turn.position);
-        let (done, written) = write(done, Some(self.journal.next()))?;
+        let (done, written) = step::write(done, Some(self.journal.next()))?;
         match &done {
             Ok(_) => self.journal.note(turn, Some(&written)).await?,
             Err(_) => self.journal.defer(turn, written),
@@ -247,7 +262,8 @@ impl SkillHost {
     }
 
     async fn run_within(&self, call: &CallRequest, skill: &Arc<dyn Skill>) -> Result<Value> {
-        let time = call.timeout.map_or(skill.info().timeout, |time| time.min(skill.info().timeout));
+        let most = skill.info().timeout;
+        let time = call.timeout.map_or(most, |time| time.min(most));
         let deadline = self.attempt().deadline.min(Deadline::after(time));
         let context = Self::context(&self.journal, skill, self.depth + 1);
         let work = skill.run(context, Value::Object(call.params.clone()));
@@ -299,23 +315,17 @@ impl SkillHost {
 
     /// What an earlier attempt recorded of a call.
     async fn reply(&self, written: Written) -> Result<Reply> {
-        let Called { execution, outcome, headers, next } = match written {
-            Written::Called(called) => called,
-            Written::GivenUp => return std::future::pending().await,
-            _ => return Err(misfit()),
-        };
-        self.journal.skip(next);
-        let execution = execution.and_then(|id| ExecutionId::parse(&id));
-        match executor::read_outcome(outcome.get())? {
-            Outcome::Failed(failure) => Err(failure.error()),
-            Outcome::Answer { status, data } => Ok(Reply {
-                execution: execution.ok_or_else(misfit)?,
-                status,
-                headers: headers.iter().filter_map(|(name, value)| pair(name, value)).collect(),
-                data,
-                timing: Timing::default(),
-                is_replay: true,
-            }),
+        match written {
+            Written::Called(called) => {
+                self.journal.skip(called.next);
+                step::read(called)
+            }
+            Written::GivenUp => std::future::pending().await,
+            Written::Value(_)
+            | Written::Failed(_)
+            | Written::Sleeps(_)
+            | Written::Open
+            | Written::Spilled(_) => Err(misfit()),
         }
     }
 
@@ -323,12 +333,7 @@ impl SkillHost {
         match self.journal.recall(turn).await? {
             Past::None => {}
             Past::Ended(Written::Value(value)) => return Ok(value),
-            Past::Ended(Written::Failed(outcome)) => {
-                let Outcome::Failed(failure) = executor::read_outcome(outcome.get())? else {
-                    return Err(misfit());
-                };
-                return Err(failure.error());
-            }
+            Past::Ended(Written::Failed(outcome)) => return Err(step::failure(&outcome)?.error()),
             Past::Ended(Written::GivenUp) => return std::future::pending().await,
             Past::Ended(_) | Past::Unknown => return Err(misfit()),
         }
@@ -342,8 +347,7 @@ impl SkillHost {
             }
             Err(error) => {
                 if self.journal.check().is_ok() {
-                    let failed = outcome(&Outcome::Failed(Failure::from(&error)))?;
-                    self.journal.defer(turn, Written::Failed(failed));
+                    self.journal.defer(turn, step::failed(&error)?);
                 }
                 Err(error)
             }
@@ -448,55 +452,4 @@ impl Gate for Mark<'_> {
         }
         may_send
     }
-}
-
-/// Whether an answer means that the same call may be made again, later. What must not be made
-/// twice is made again only when the service did not take it.
-fn asks_again(status: StatusCode, is_marked: bool) -> bool {
-    match status {
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => true,
-        StatusCode::REQUEST_TIMEOUT => !is_marked,
-        _ => status.is_server_error() && !is_marked,
-    }
-}
-
-/// What is recorded of a call. The headers that it does not hold the skill does not see either.
-fn write(done: Result<Reply>, next: Option<u32>) -> Result<(Result<Reply>, Written)> {
-    let (execution, headers, ended) = match &done {
-        Ok(reply) => {
-            let Reply { status, data, .. } = reply;
-            let answer = Outcome::Answer { status: *status, data: data.clone() };
-            (Some(reply.execution.to_string()), kept(&reply.headers), answer)
-        }
-        Err(error) => {
-            let execution = error.execution().map(str::to_owned);
-            (execution, Vec::new(), Outcome::Failed(Failure::from(error)))
-        }
-    };
-    let done = done.map(|reply| Reply {
-        headers: headers.iter().filter_map(|(name, value)| pair(name, value)).collect(),
-        ..reply
-    });
-    let outcome = outcome(&ended)?;
-    Ok((done, Written::Called(Called { execution, outcome, headers, next })))
-}
-
-fn outcome(ended: &Outcome) -> Result<Box<RawValue>> {
-    let text = executor::write_outcome(ended)?;
-    serde_json::from_slice(&text).map_err(Error::internal)
-}
-
-/// The headers that are recorded: text, and no cookies.
-fn kept(headers: &HeaderMap) -> Vec<(String, String)> {
-    let kept = headers.iter().filter(|(name, _)| *name != header::SET_COOKIE);
-    let text = kept.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-    text.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
-}
-
-fn pair(name: &str, value: &str) -> Option<(HeaderName, HeaderValue)> {
-    Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value).ok()?))
-}
-
-fn misfit() -> Error {
-    Error::internal("a recorded step is of another kind than its name says")
 }

@@ -12,15 +12,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 use tokio::sync::{Notify, OnceCell};
 
-use super::{attempt::Attempt, live::Why};
+use super::{attempt::Attempt, live::Why, step::Written};
 use crate::{
-    artifact::Artifact,
-    call::Failure,
     credential::seal::Binding,
     error::{Error, ErrorKind, Result},
     record::run::Step,
@@ -36,41 +32,6 @@ const SPILLS: usize = 256 << 10;
 tokio::task_local! {
     /// There is something here while the work of a step is being done.
     static WORKING: ();
-}
-
-/// What a step came to, as it is sealed. Members and variants are only ever added.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Written {
-    /// The value of a step.
-    Value(Value),
-    /// How a call ended.
-    Called(Called),
-    /// The error in which a step ended that is no call.
-    Failed(Box<RawValue>),
-    /// When a sleep ends.
-    Sleeps(Timestamp),
-    /// Nothing happened, certainly: it may be tried again.
-    Open,
-    /// The skill gave the step up before it ended.
-    GivenUp,
-    /// The rest is in an artifact.
-    Spilled(Artifact),
-}
-
-/// How a call ended.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Called {
-    /// The run of its own.
-    pub(super) execution: Option<String>,
-    /// As outcomes are written.
-    pub(super) outcome: Box<RawValue>,
-    /// The headers of the answer.
-    #[serde(default)]
-    pub(super) headers: Vec<(String, String)>,
-    /// The position after the steps of the skill that was called.
-    #[serde(default)]
-    pub(super) next: Option<u32>,
 }
 
 /// What an earlier attempt left of a step.
@@ -129,6 +90,8 @@ impl Turn {
         }
         self.is_sleeping = true;
         notify.notify_waiters();
+        // Steps that begin together with this one may not have had their turn yet.
+        tokio::task::yield_now().await;
         loop {
             let mut changed = std::pin::pin!(notify.notified());
             changed.as_mut().enable();
@@ -166,7 +129,6 @@ impl Drop for Turn {
 struct Course {
     next: u32,
     kept_back: Vec<(u32, String, Written)>,
-    refused: Option<Failure>,
 }
 
 /// The journal of one attempt.
@@ -189,24 +151,13 @@ impl Journal {
 
     /// Refuses when nothing may go on: the run was refused, put aside, or is somebody else's.
     pub(super) fn check(&self) -> Result<()> {
-        if let Some(failure) = &lock(&self.course).refused {
+        if let Some(failure) = self.attempt.refused() {
             return Err(failure.error());
         }
         if self.attempt.suspended().is_some() {
             return Err(Error::new(ErrorKind::Unavailable, "the run sleeps: pass this error up"));
         }
         self.attempt.check()
-    }
-
-    /// Ends the run in an error, whatever the skill makes of it. The first one stands.
-    pub(super) fn refuse(&self, error: Error) -> Error {
-        lock(&self.course).refused.get_or_insert_with(|| Failure::from(&error));
-        error
-    }
-
-    /// The error in which the run has to end.
-    pub(super) fn refused(&self) -> Option<Failure> {
-        lock(&self.course).refused.clone()
     }
 
     /// Takes the next position for a step of this name.
@@ -217,7 +168,8 @@ impl Journal {
         is_alone: bool,
     ) -> Result<Turn> {
         self.check()?;
-        let wrong = |message| Err(self.refuse(Error::new(ErrorKind::ActionFailed, message)));
+        let wrong =
+            |message| Err(self.attempt.refuse(Error::new(ErrorKind::ActionFailed, message)));
         if WORKING.try_with(|()| ()).is_ok() {
             return wrong(format!("the skill began step `{name}` inside of another step"));
         }
@@ -248,21 +200,21 @@ impl Journal {
         let Some(step) = self.earlier().await?.get(&turn.position) else { return Ok(Past::None) };
         if step.name != turn.name {
             let what = format!("found `{}`", turn.name);
-            return Err(self.refuse(changed(step, &what)));
+            return Err(self.attempt.refuse(changed(step, &what)));
         }
         let Some(sealed) = &step.value else { return Ok(Past::Unknown) };
         let attempt = &self.attempt;
         let vault = &attempt.shared.executor.vault;
         let plain = vault.open_bytes(sealed, &self.binding(turn.position, &turn.name))?;
-        Ok(match read(&plain)? {
-            Written::Open => Past::None,
-            Written::Spilled(artifact) => {
-                let at = (&attempt.execution.owner, attempt.execution.id);
-                let whole = attempt.shared.artifacts.read(at, artifact, 0, u32::MAX).await?;
-                Past::Ended(read(&whole)?)
-            }
-            ended => Past::Ended(ended),
-        })
+        let written = read(&plain)?;
+        if let Written::Open = written {
+            return Ok(Past::None);
+        }
+        let Written::Spilled(artifact) = written else { return Ok(Past::Ended(written)) };
+        attempt.held.set_spilled();
+        let at = (&attempt.execution.owner, attempt.execution.id);
+        let whole = attempt.shared.artifacts.read(at, artifact, 0, u32::MAX).await?;
+        read(&whole).map(Past::Ended)
     }
 
     /// The steps of earlier attempts.
@@ -341,11 +293,12 @@ impl Journal {
         let text = serde_json::to_vec(written).map_err(Error::internal)?;
         if text.len() > LARGEST {
             let message = format!("what step `{name}` came to is larger than {LARGEST} bytes");
-            return Err(self.refuse(Error::new(ErrorKind::TooLarge, message)));
+            return Err(self.attempt.refuse(Error::new(ErrorKind::TooLarge, message)));
         }
         if text.len() <= SPILLS {
             return Ok(text);
         }
+        self.attempt.held.set_spilled();
         let run = &self.attempt.execution;
         let artifacts = &self.attempt.shared.artifacts;
         let artifact = artifacts.spill(&run.owner, run.id, Bytes::from(text)).await?;
@@ -366,7 +319,7 @@ impl Journal {
         let next = self.next();
         match self.earlier().await?.range(next..).next() {
             None => Ok(value),
-            Some((_, step)) => Err(self.refuse(changed(step, "found the end"))),
+            Some((_, step)) => Err(self.attempt.refuse(changed(step, "found the end"))),
         }
     }
 }

@@ -87,6 +87,10 @@ impl Runs {
         let time = submission.call.timeout.unwrap_or(settings.timeout);
         let deadline = Deadline::after(time.min(settings.longest_timeout));
         let aborts = on_deadline == OnDeadline::Abort;
+        if on_deadline == OnDeadline::Continue {
+            // It bounds the waiting, not what goes on afterwards.
+            submission.call.timeout = None;
+        }
         if aborts {
             // The one who waits stops it; the run's own end is for the case that nobody waits.
             submission.deadline = Some(deadline.remaining() + SLACK);
@@ -350,6 +354,10 @@ impl Shared {
                 held.stop(Why::Ended);
             }
             self.executor.under_way.stop(id);
+            if run.version.is_some() {
+                // Artifacts of its steps. What is not gone now goes with the run.
+                drop(self.artifacts.forget(&run.owner, id, None).await);
+            }
             self.executor.observer.hear(&Event::Ended(run));
             self.live.signal(id);
             self.wake.notify_one();

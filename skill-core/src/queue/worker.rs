@@ -169,7 +169,11 @@ impl Shared {
         let id = claimed.execution.id;
         if let Some(held) = self.live.held(id) {
             tracing::warn!(execution = %id, "a run was claimed again while it went on here");
-            return held.renew(claimed.lease, steady, self.settings.lease);
+            if claimed.lease.fencing == held.lease().fencing + 1 {
+                return held.renew(claimed.lease, steady, self.settings.lease);
+            }
+            // Another worker had it in between: what goes on here does not know what that one did.
+            held.stop(Why::Lost);
         }
         let slot = slot.of(&claimed.execution.owner);
         let held = Held::new(claimed.lease.clone(), steady, self.settings.lease);
