@@ -19,7 +19,7 @@ use crate::{
     connections::Connections,
     credential::{CredentialStore, Vault, seal::Keyring},
     error::{Error, Result},
-    executor::{Executor, Flights, History, Observer, Renewer, Settings, Silent},
+    executor::{Executor, Flights, History, Observer, Renewer, Settings, Silent, UnderWay},
     integration::Integration,
     link::{Links, Pages},
     name::OwnerId,
@@ -460,6 +460,7 @@ impl Parts {
             links: self.links.clone(),
             transport: self.transport.clone(),
             history: self.history.clone(),
+            under_way: UnderWay::default(),
             observer: self.observer.clone(),
             clock: self.clock.clone(),
         }

@@ -274,6 +274,9 @@ pub trait QueueStore {
     /// highest priority goes first, then the earliest `run_at`, then the oldest. Runs of
     /// saturated owners and of full groups stay. What comes back stands in the order of the turns.
     ///
+    /// A run whose time had come when it was asked for, or when somebody claimed, waits for nothing
+    /// but its turn, even if the clock is set back.
+    ///
     /// A run that is claimed is running, counts one attempt more, and began when it was claimed
     /// first. Its fencing number is one higher than the last.
     async fn claim(&self, want: &Claim) -> Result<Vec<Claimed>>;

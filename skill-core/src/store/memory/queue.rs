@@ -30,6 +30,8 @@ use crate::{
 /// What the queue knows of a run that has not ended.
 pub(super) struct Waiting {
     work: Work,
+    /// Its time has come once; a clock that is set back changes nothing of that.
+    is_due: bool,
     /// Who held it last.
     worker: Option<Worker>,
     /// When that ends; `None` while the run is queued.
@@ -54,6 +56,7 @@ impl QueueStore for MemoryStore {
 
     async fn claim(&self, want: &Claim) -> Result<Vec<Claimed>> {
         let mut tables = self.lock();
+        tables.wake(want.now);
         let picked = tables.pick(want);
         let claimed = picked.iter().filter_map(|(owner, id)| {
             let kept = tables.run_mut(owner, *id)?;
@@ -142,12 +145,28 @@ impl QueueStore for MemoryStore {
 
     async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
         let tables = self.lock();
-        let due = tables.waiting().map(|(_, waiting)| waiting.until.unwrap_or(waiting.work.run_at));
+        let due = tables.waiting().filter_map(|(_, waiting)| waiting.due());
         Ok(due.filter(|due| now < *due).min())
     }
 }
 
+impl Waiting {
+    /// When the run may be claimed; `None` for at once.
+    fn due(&self) -> Option<Timestamp> {
+        self.until.or_else(|| (!self.is_due).then_some(self.work.run_at))
+    }
+}
+
 impl Tables {
+    /// Notes whose time has come.
+    fn wake(&mut self, now: Timestamp) {
+        for (owner, id) in self.queue.clone() {
+            if let Some(waiting) = self.run_mut(&owner, id).and_then(|kept| kept.waiting.as_mut()) {
+                waiting.is_due |= waiting.work.run_at <= now;
+            }
+        }
+    }
+
     /// The runs of the queue.
     fn waiting(&self) -> impl Iterator<Item = (&Execution, &Waiting)> {
         let kept = self.queue.iter().filter_map(|(owner, id)| self.run(owner, *id));
@@ -213,8 +232,8 @@ impl Tables {
     fn pick(&self, want: &Claim) -> Vec<(OwnerId, ExecutionId)> {
         let mut lanes: BTreeMap<Lane, Vec<_>> = BTreeMap::new();
         for (run, waiting) in self.waiting() {
-            let due = waiting.until.unwrap_or(waiting.work.run_at);
-            if due <= want.now && !want.saturated.contains(&run.owner) {
+            let is_due = waiting.due().is_none_or(|due| due <= want.now);
+            if is_due && !want.saturated.contains(&run.owner) {
                 let (owner, namespace) = (run.owner.clone(), run.action.namespace.clone());
                 lanes.entry(Lane { owner, namespace }).or_default().push((run, waiting));
             }
@@ -259,7 +278,7 @@ impl Tables {
         if !run.state.is_final() {
             (run.state, run.progress, run.ended_at) = (State::Queued, 0, None);
             (waiting.until, waiting.may_have_happened) = (None, false);
-            waiting.work.run_at = done.run_at;
+            (waiting.work.run_at, waiting.is_due) = (done.run_at, false);
             return true;
         }
         let run = run.clone();
@@ -276,6 +295,7 @@ impl Tables {
 fn queued_run(asked: &Enqueue) -> Kept {
     let waiting = Waiting {
         work: asked.work.clone(),
+        is_due: asked.work.run_at <= asked.execution.created_at,
         worker: None,
         until: None,
         fencing: 0,

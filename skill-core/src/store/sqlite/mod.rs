@@ -5,6 +5,7 @@
 
 mod app;
 mod audit;
+mod claim;
 mod connection;
 mod execution;
 mod failure;
@@ -12,12 +13,15 @@ mod file;
 mod flow;
 mod grant;
 mod key;
+mod listing;
 mod meta;
 mod migrate;
 mod owner;
 mod queue;
 mod reader;
+mod repeat;
 mod row;
+mod tally;
 mod usage;
 mod writer;
 
@@ -25,7 +29,7 @@ use std::{fmt, path::Path};
 
 use rusqlite::Connection;
 
-use self::{failure::Work, reader::Readers, writer::Writer};
+use self::{failure::Work, reader::Readers, tally::Session, writer::Writer};
 use crate::error::Result;
 
 /// A store in one SQLite file, which this process has to itself.
@@ -59,8 +63,9 @@ impl SqliteStore {
         let lock = file::lock(path)?;
         let writer = file::connect_writer(path)?;
         migrate::migrate(&writer)?;
+        let session = Session::of(writer).map_err(|failure| file::opening(path, failure))?;
         let readers = Readers::start(path)?;
-        Ok(Self { readers, writer: Writer::start(writer, lock)? })
+        Ok(Self { readers, writer: Writer::start(session, lock)? })
     }
 
     /// How many transactions were committed since the store was opened: a figure for benchmarks.
@@ -80,7 +85,7 @@ impl SqliteStore {
     /// it ends in an error.
     async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
+        work: impl FnOnce(&Session) -> Work<T> + Send + 'static,
     ) -> Result<T> {
         self.writer.run(work).await
     }

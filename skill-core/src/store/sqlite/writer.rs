@@ -12,12 +12,12 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     failure::{Failure, Work, caught, no_thread, unavailable},
     row,
+    tally::Session,
 };
 use crate::error::{Error, Result};
 
@@ -34,10 +34,10 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread, which holds the `lock` until its connection is closed.
-    pub(super) fn start(connection: Connection, lock: File) -> Result<Self> {
+    pub(super) fn start(session: Session, lock: File) -> Result<Self> {
         let (commands, waiting) = mpsc::channel(WAITING);
         let commits = Arc::new(AtomicU64::new(0));
-        let writing = Writing { connection, commits: commits.clone(), is_stopped: false };
+        let writing = Writing { session, commits: commits.clone(), is_stopped: false };
         let thread = thread::Builder::new().name("store-writer".into()).spawn(move || {
             writing.serve(waiting);
             // Closing would do, but for a child process that is being started: it holds a copy.
@@ -55,7 +55,7 @@ impl Writer {
     /// Does `work` as one transaction; returns after the commit.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
+        work: impl FnOnce(&Session) -> Work<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         let command = Box::new(Waiting { work: Some(work), found: None, reply });
@@ -82,7 +82,7 @@ trait Command: Send {
     /// Whether anybody waits for the answer.
     fn is_wanted(&self) -> bool;
     /// Does the work and keeps what it found.
-    fn run(&mut self, connection: &Connection) -> Ended;
+    fn run(&mut self, session: &Session) -> Ended;
     /// Answers, after the commit ended so.
     fn answer(self: Box<Self>, commit: &Work<()>);
 }
@@ -105,15 +105,15 @@ struct Waiting<T, F> {
 impl<T, F> Command for Waiting<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> Work<T> + Send,
+    F: FnOnce(&Session) -> Work<T> + Send,
 {
     fn is_wanted(&self) -> bool {
         !self.reply.is_closed()
     }
 
-    fn run(&mut self, connection: &Connection) -> Ended {
+    fn run(&mut self, session: &Session) -> Ended {
         let Some(work) = self.work.take() else { return Ended::Badly };
-        match self.found.insert(caught(|| work(connection))) {
+        match self.found.insert(caught(|| work(session))) {
             Ok(_) => Ended::Well,
             Err(failure) if failure.is_of_the_disk() => {
                 Ended::ByTheDisk(failure.error().log_line())
@@ -137,7 +137,7 @@ where
 
 /// What the thread owns.
 struct Writing {
-    connection: Connection,
+    session: Session,
     commits: Arc<AtomicU64>,
     is_stopped: bool,
 }
@@ -151,7 +151,7 @@ impl Writing {
             group.drain(..).for_each(|command| command.answer(&commit));
         }
         if !self.is_stopped {
-            let cut = self.connection.pragma_update(None, "wal_checkpoint", "truncate");
+            let cut = self.session.pragma_update(None, "wal_checkpoint", "truncate");
             cut.unwrap_or_else(|cause| tracing::warn!(%cause, "the store keeps its log"));
         }
     }
@@ -167,10 +167,13 @@ impl Writing {
         {
             self.stop(&failure.error().log_line());
         }
-        if !self.connection.is_autocommit()
+        if !self.session.is_autocommit()
             && let Err(failure) = self.execute("ROLLBACK")
         {
             self.stop(&failure.error().log_line());
+        }
+        if ended.is_err() {
+            self.session.forget_commit();
         }
         ended
     }
@@ -186,28 +189,35 @@ impl Writing {
             if !is_alone {
                 self.execute("SAVEPOINT command")?;
             }
-            match command.run(&self.connection) {
-                Ended::Well => {}
+            match command.run(&self.session) {
+                Ended::Well => self.session.keep_command(),
                 Ended::ByTheDisk(cause) => {
                     self.stop(&cause);
                     return Err(Failure::Stopped);
                 }
                 // Some errors make SQLite undo the whole transaction.
-                Ended::Badly if self.connection.is_autocommit() => return Err(Failure::Undone),
-                Ended::Badly if is_alone => return Ok(()),
-                Ended::Badly => self.execute("ROLLBACK TO command")?,
+                Ended::Badly if self.session.is_autocommit() => return Err(Failure::Undone),
+                Ended::Badly => {
+                    self.session.forget_command();
+                    if is_alone {
+                        return Ok(());
+                    }
+                    self.execute("ROLLBACK TO command")?;
+                }
             }
             if !is_alone {
                 self.execute("RELEASE command")?;
             }
         }
+        self.session.write_counts()?;
         self.execute("COMMIT")?;
+        self.session.keep_commit();
         self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     fn execute(&self, sql: &str) -> Work<()> {
-        row::execute(&self.connection, sql, []).map(drop)
+        row::execute(&self.session, sql, []).map(drop)
     }
 
     /// Writes nothing any more until the file is opened again.
