@@ -14,6 +14,7 @@ pub mod record;
 pub mod call;
 pub mod store;
 pub mod transport;
+mod template;
 pub mod credential;
 pub mod endpoint;
 pub mod integration;
