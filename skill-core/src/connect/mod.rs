@@ -5,17 +5,25 @@
 //! have a credential already use `hand_over`. A link and a state work once; both are stored as
 //! hashes; the state is bound to the browser that left.
 
+mod fields;
 mod hand_over;
 mod manage;
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tokio_util::task::TaskTracker;
 use url::Url;
 
+use self::fields::{check_whole, facts, missing};
 pub use self::manage::Change;
 use crate::{
     access::{Caller, Intent, Keys, authorize},
@@ -33,7 +41,7 @@ use crate::{
     name::Slug,
     record::{
         audit::{Actor, Entry},
-        connection::{Connection, Status},
+        connection::{Connection, ConnectionRef, Fields, Status},
         flow::{Departure, Flow},
         scope::Scope,
     },
@@ -63,6 +71,8 @@ pub struct ConnectRequest {
     pub scopes: Vec<String>,
     /// Where the person goes afterwards; one of the allowed ones.
     pub return_url: Option<String>,
+    /// Facts of the connection that are known already: see [`Integration::fields`].
+    pub fields: Map<String, Value>,
 }
 
 impl ConnectRequest {
@@ -72,7 +82,8 @@ impl ConnectRequest {
     /// [`ErrorKind::InvalidInput`] when the name is no slug.
     pub fn new(integration: &str) -> Result<Self> {
         let integration = Slug::parse(integration)?;
-        Ok(Self { integration, label: None, scopes: Vec::new(), return_url: None })
+        let fields = Map::new();
+        Ok(Self { integration, label: None, scopes: Vec::new(), return_url: None, fields })
     }
 }
 
@@ -83,7 +94,9 @@ pub struct Visit {
     pub integration: String,
     /// To whom it will be connected.
     pub owner: String,
-    /// The fields of a form, for a key that is typed in; empty when the person goes to the provider.
+    /// Whether the person goes on to the provider.
+    pub leaves: bool,
+    /// The fields of a form: facts that are not known yet, and a key where nobody is asked.
     pub fields: Vec<Field>,
 }
 
@@ -108,6 +121,8 @@ pub struct Return {
     pub error: Option<String>,
     /// The issuer (RFC 9207).
     pub issuer: Option<String>,
+    /// Everything else: some providers name the account here.
+    pub rest: BTreeMap<String, String>,
 }
 
 /// Connects accounts. What has an effect at a provider goes on to its end even when nobody waits
@@ -154,6 +169,7 @@ impl Connector {
             return Err(Error::invalid(issue).detail("return_url", issue));
         }
         let mut connection = self.fresh(caller, &*integration, wanted.label).await?;
+        connection.fields = facts(&*integration, &wanted.fields, false)?;
         if integration.auth().asks_a_person() {
             let app = self.apps.standard(&caller.owner, &wanted.integration).await?;
             connection.app = Some(app.ok_or_else(no_client)?.id);
@@ -177,11 +193,15 @@ impl Connector {
         let integration = self.known(&flow.integration)?;
         let auth = integration.auth();
         let at = &flow.connection;
-        let fields = if auth.asks_a_person() { &[] } else { auth.fields() };
+        let mut fields = missing(&*integration, &self.fields_of(at).await?);
+        if !auth.asks_a_person() {
+            fields.extend(auth.fields().iter().cloned());
+        }
         Ok(Visit {
             integration: integration.info().name.clone(),
             owner: at.user.as_ref().map_or_else(|| at.owner.to_string(), ToString::to_string),
-            fields: fields.to_vec(),
+            leaves: auth.asks_a_person(),
+            fields,
         })
     }
 
@@ -189,7 +209,8 @@ impl Connector {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] as [`Connector::open`]; [`ErrorKind::Unavailable`] when no OAuth
-    /// client is set up.
+    /// client is set up; [`ErrorKind::InvalidInput`] when a fact is missing, see
+    /// [`Connector::fill`].
     ///
     /// A browser that carries a token from an earlier flow keeps it, so that both can come back.
     pub async fn depart(
@@ -200,6 +221,7 @@ impl Connector {
         let flow = self.flow(link).await?;
         let integration = self.known(&flow.integration)?;
         let connection = self.ensure(&flow, &*integration).await?;
+        check_whole(&*integration, &connection.fields, false)?;
         let client = self.apps.client(&connection.owner, &flow.integration, connection.app).await?;
         let browser = browser.filter(is_token).map_or_else(token, Ok)?;
         let (state, verifier) = (token()?, token()?);
@@ -249,23 +271,32 @@ impl Connector {
                 "this sign-in is unknown, used, too old, or was begun in another browser",
             )
         })?;
-        let (this, code) = (self.clone(), code_of(back, &departure));
+        let integration = self.known(&flow.integration)?;
+        let code = code_of(back, &departure, integration.auth().needs_issuer());
+        let (this, rest) = (self.clone(), back.rest.clone());
         // A code is good once: whatever comes for it is kept.
-        self.unbroken(async move { this.land(flow, departure, code).await }).await
+        self.unbroken(
+            async move { this.land(flow, departure, code.map(|code| (code, rest))).await },
+        )
+        .await
     }
 
     async fn land(
         &self,
         flow: Flow,
         departure: Departure,
-        code: Result<SecretString>,
+        code: Result<(SecretString, BTreeMap<String, String>)>,
     ) -> Result<(Connection, Option<String>)> {
         let integration = self.known(&flow.integration)?;
-        let connection = self.ensure(&flow, &*integration).await?;
+        let mut connection = self.ensure(&flow, &*integration).await?;
         let exchanged = match code {
-            Ok(code) => self.exchange(&flow, &departure, &*integration, &connection, &code).await,
+            Ok(back) => self.exchange(&flow, &departure, &*integration, &connection, &back).await,
             Err(error) => Err(error),
         };
+        let exchanged = exchanged.and_then(|credential| {
+            connection.fields.extend(credential.facts.clone());
+            check_whole(&*integration, &connection.fields, true).map(|()| credential)
+        });
         match exchanged {
             Ok(credential) => {
                 let tried = self.executor.verify(&integration, &credential, &connection.fields);
@@ -288,7 +319,7 @@ impl Connector {
         departure: &Departure,
         integration: &dyn Integration,
         connection: &Connection,
-        code: &SecretString,
+        (code, returned): &(SecretString, BTreeMap<String, String>),
     ) -> Result<Credential> {
         let verifier = self.vault.open(&departure.verifier, &verifier_of(flow))?;
         let client = self.apps.client(&connection.owner, &flow.integration, connection.app).await?;
@@ -300,6 +331,7 @@ impl Connector {
             purpose: Purpose::Code {
                 code: code.expose_secret(),
                 verifier: verifier.expose_secret(),
+                returned,
             },
             at: self.moment()?,
         };
@@ -307,7 +339,7 @@ impl Connector {
         match negotiate(transport, integration, &exchange, Deadline::after(EXCHANGE)).await? {
             Step::Done(credential) => Ok(credential),
             Step::Reconnect(_) => Err(Error::invalid("the service refused the sign-in: try again")),
-            Step::Send(_) => Err(Error::internal("an exchange ended in the middle")),
+            Step::Send(..) => Err(Error::internal("an exchange ended in the middle")),
         }
     }
 
@@ -341,6 +373,12 @@ impl Connector {
     async fn flow(&self, link: &SecretString) -> Result<Flow> {
         let found = self.store.flow_by_link(&hash(link.expose_secret()), self.clock.now()).await?;
         found.ok_or_else(used)
+    }
+
+    /// What is known of a connection, which need not exist yet.
+    async fn fields_of(&self, at: &ConnectionRef) -> Result<Fields> {
+        let known = self.store.connection(&at.owner, at.id).await?;
+        Ok(known.map(|connection| connection.fields).unwrap_or_default())
     }
 
     /// A pending connection that is not kept yet.
@@ -437,6 +475,7 @@ impl Connector {
                 break current;
             }
         };
+        connection.fields.extend(credential.facts.clone());
         connection.status = Status::Connected;
         connection.last_error = None;
         connection.expires_at = credential.expires_at;
@@ -472,8 +511,9 @@ impl Connector {
 }
 
 /// The code that came back, when the person said yes and the right service answers.
-fn code_of(back: &Return, departure: &Departure) -> Result<SecretString> {
-    if departure.issuer.is_some() && departure.issuer != back.issuer {
+fn code_of(back: &Return, departure: &Departure, needs_issuer: bool) -> Result<SecretString> {
+    let is_silent = back.issuer.is_none() && !needs_issuer;
+    if departure.issuer.is_some() && departure.issuer != back.issuer && !is_silent {
         return Err(Error::invalid("another service answered than the one that was asked"));
     }
     match (&back.code, back.error.as_deref()) {

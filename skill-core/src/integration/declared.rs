@@ -1,56 +1,6 @@
 //! Integrations declared in TOML, one file each.
 //!
-//! To add one: write `skill-core/integrations/SLUG.toml` and build. The file's name is the slug;
-//! every problem is reported with its line, and a key that is not listed here is a problem.
-//!
-//! | Top | Type | Meaning; default |
-//! |---|---|---|
-//! | `name`, `description` | string | What people call it, and what it is in one line; required |
-//! | `docs` | URL | Where the service documents its API; none |
-//! | `base_url` | URL | What all paths lie under, without user, query and fragment; required |
-//! | `headers.NAME` | string | A header of every request; none |
-//! | `auth` | table | How requests are signed, see below; required |
-//! | `verify.endpoint` | name | A harmless call without parameters that tries a new credential out; none |
-//! | `verify.account` | JSON Pointer | Where its answer names the account; nowhere |
-//! | `params.NAME` | table | A parameter that endpoints share; none |
-//! | `endpoints.NAME` | table | An endpoint; at least one |
-//!
-//! | `auth` | Type | Meaning; default |
-//! |---|---|---|
-//! | `scheme` | string | `none`, `basic`, `bearer`, `api_key` or `oauth2`; required |
-//! | `header` or `query` | name | `api_key`: where the key stands; one of them is required |
-//! | `prefix` | string | `api_key`: what stands before it in the header, as `Token `; nothing |
-//! | `authorize_url`, `token_url` | URL | `oauth2`: the provider's addresses; required |
-//! | `revoke_url` | URL | `oauth2`: where access is given back (RFC 7009); nowhere |
-//! | `issuer` | string | `oauth2`: the `iss` that the provider's answer must name (RFC 9207); unchecked |
-//! | `client_auth` | string | `oauth2`: client secret by `basic` header or in the `body`; `basic` |
-//! | `scopes` | strings | `oauth2`: what is asked for; nothing |
-//! | `scope_separator` | string | `oauth2`: what stands between scopes; a space |
-//! | `authorize_parameters.NAME` | string | `oauth2`: what else goes to `authorize_url`; nothing |
-//!
-//! | `endpoints.NAME` | Type | Meaning; default |
-//! |---|---|---|
-//! | `summary` | string | What it does, in one line; required |
-//! | `docs` | URL | Where the service documents it; none |
-//! | `method` | string | `GET`, `HEAD`, `POST`, `PUT`, `PATCH` or `DELETE`; required |
-//! | `path` | template | `/a/{x}/x-{y}.json`, a value for each segment; `{z...}` takes several; required |
-//! | `param_mapping.NAME` | places | `{a}/{b}`: one path parameter that fills several places; none |
-//! | `params.NAME` | table or string | A parameter, or the name of a shared one; none |
-//! | `body` | string | How body parameters are written: `json` or `form`; `json` |
-//! | `class` | string | `read`, `write`, `destructive`; by method: `GET`, `HEAD` / others / `DELETE` |
-//! | `idempotent` | bool | Two calls do what one does; `true` for methods of which RFC 9110 says so, else `false` |
-//! | `at_most_once` | bool | Never sent again after an unknown outcome; `false` |
-//! | `idempotency_header` | name | The header in which the service takes an idempotency key; none |
-//! | `timeout_s` | 1 to 300 | How long a call may take; the engine's own time |
-//!
-//! | `params.NAME` | Type | Meaning; default |
-//! |---|---|---|
-//! | `in` | string | `path`, `query`, `header`, `body`; by method: `query` for `GET`, `HEAD`, `DELETE`, else `body` |
-//! | `name` | string | What it is called in the request (not in `path`); the parameter's name |
-//! | `required` | bool | It must be given; `false`, but `true` in `path` |
-//! | `list` | string | A list in `query`: `repeat` `a=1&a=2`, `comma` `a=1,2`, `brackets` `a[]=1`; `repeat` |
-//! | `whole` | bool | It is the whole JSON body, not a member of it; `false` |
-//! | all others | | JSON Schema (2020-12); one of `type`, `enum` and `anyOf` is required |
+#![doc = include_str!("../../integrations/README.md")]
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -65,17 +15,19 @@ use super::{
     path::Path,
 };
 use crate::{
-    credential::{AuthScheme, scheme},
+    credential::{AuthScheme, Field, field, scheme},
     declaration::{Problem, Source, Table},
     endpoint::{Draft, Endpoint, EndpointInfo},
     error::{Error, Result},
     name::Slug,
     record::{connection::Fields, execution::Class},
     schema::Schema,
+    template::{Address, Template},
     transport::Payload,
 };
 
-/// Reads the declaration `text`, which lies in `file`, changed by `overrides`.
+/// Reads the declaration `text`, which lies in `file`, changed by `overrides`. What it extends is
+/// one of the bundled declarations.
 ///
 /// # Errors
 /// Every problem at once, with file and line.
@@ -103,14 +55,23 @@ pub fn declared(
     overrides: &Overrides,
 ) -> Result<Arc<dyn Integration>, Vec<Problem>> {
     let slug = file.rsplit('/').next().unwrap_or(file).trim_end_matches(".toml").to_owned();
-    Source::new(file, text)
-        .read_with(&overrides.0, |top| Some(Arc::new(read(&slug, top)?) as Arc<dyn Integration>))
+    let (bases, unknown) = super::bases(text);
+    let bases = bases.into_iter();
+    let source =
+        bases.fold(Source::new(file, text), |source, (file, text)| source.extending(file, text));
+    source.read_with(&overrides.0, |top| {
+        if let (Some(_), Some(name)) = (top.text("extends"), unknown) {
+            top.problem("extends", format!("there is no declaration `{name}` to extend"));
+        }
+        Some(Arc::new(read(&slug, top)?) as Arc<dyn Integration>)
+    })
 }
 
 #[derive(Debug)]
 struct Declared {
     info: IntegrationInfo,
-    base: Url,
+    base: Address,
+    fields: Vec<Field>,
     auth: Arc<dyn AuthScheme>,
     endpoints: BTreeMap<Slug, Arc<dyn Endpoint>>,
 }
@@ -120,8 +81,12 @@ impl Integration for Declared {
         &self.info
     }
 
-    fn base(&self, _fields: &Fields) -> Result<Url> {
-        Ok(self.base.clone())
+    fn base(&self, fields: &Fields) -> Result<Url> {
+        self.base.fill(&|name| fields.get(name).map(String::as_str))
+    }
+
+    fn fields(&self) -> &[Field] {
+        &self.fields
     }
 
     fn auth(&self) -> &dyn AuthScheme {
@@ -144,50 +109,59 @@ fn read(slug: &str, top: &Table<'_>) -> Option<Declared> {
     let name = top.required_text("name").map(str::to_owned);
     let description = top.required_text("description").map(str::to_owned);
     let docs = top.text("docs").map(str::to_owned);
-    let base = base_url(top);
-    let headers = headers(top);
+    let fields = field::declare(top, false);
+    let base = base_url(top, &fields);
+    let headers = headers(top, &fields);
     let auth = match top.table("auth") {
-        Some(auth) => scheme::declare(&auth),
+        Some(auth) => scheme::declare(&auth, &fields),
         None => {
             top.problem("auth", "expected a table `auth` with a `scheme`");
             None
         }
     };
+    check_fields(top, &fields, auth.as_deref());
     let shared = top.table("params");
     let endpoints = endpoints(top, base.as_ref(), &headers, shared.as_ref());
     let verification = top.table("verify").and_then(|table| verification(&table, &endpoints));
     top.end();
     let info =
         IntegrationInfo { slug: slug?, name: name?, description: description?, docs, verification };
-    Some(Declared { info, base: base?, auth: auth?, endpoints })
+    Some(Declared { info, base: base?, fields, auth: auth?, endpoints })
 }
 
-fn base_url(top: &Table<'_>) -> Option<Url> {
+fn base_url(top: &Table<'_>, fields: &[Field]) -> Option<Address> {
     let text = top.required_text("base_url")?;
-    let fits = |url: &Url| {
-        url.has_host()
-            && url.query().is_none()
-            && url.fragment().is_none()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && matches!(url.scheme(), "https" | "http")
-    };
-    let url = Url::parse(text).ok().filter(fits);
-    if url.is_none() {
-        let expected = "`base_url`: expected a URL without user, query and fragment";
-        top.problem("base_url", format!("{expected}, got `{text}`"));
+    let address = field::address(text, fields).and_then(|address| match address.has_query() {
+        true => Err(format!("expected a URL without a query, got `{text}`")),
+        false => Ok(address),
+    });
+    address.map_err(|what| top.problem("base_url", format!("`base_url`: {what}"))).ok()
+}
+
+/// Fields are facts that calls need, kept as they are. What is secret belongs to the scheme, and
+/// no name stands for both.
+fn check_fields(top: &Table<'_>, fields: &[Field], auth: Option<&dyn AuthScheme>) {
+    let Some(tables) = top.table_if_any("fields") else { return };
+    let taken = auth.map_or(&[][..], AuthScheme::fields);
+    for Field { name, is_secret, .. } in fields {
+        if *is_secret {
+            tables.problem(name, format!("`{name}`: a secret field stands under `auth.fields`"));
+        }
+        if taken.iter().any(|field| field.name == *name) {
+            tables.problem(name, format!("`{name}` stands under `auth.fields` too"));
+        }
     }
-    url
 }
 
 /// Headers that go out with every request.
-fn headers(top: &Table<'_>) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn headers(top: &Table<'_>, fields: &[Field]) -> Headers {
+    let mut headers = Headers::new();
     let Some(table) = top.table("headers") else { return headers };
     for key in table.keys() {
-        let value = table.text(key).and_then(|text| HeaderValue::from_str(text).ok());
+        let value = table.text(key).map(|text| field::template(text, fields));
         match (HeaderName::try_from(key), value) {
-            (Ok(name), Some(value)) => drop(headers.insert(name, value)),
+            (Ok(name), Some(Ok(value))) => headers.push((name, value)),
+            (Ok(_), Some(Err(what))) => table.problem(key, format!("`{key}`: {what}")),
             (Ok(_) | Err(_), _) => table.problem(key, format!("`{key}` is no header")),
         }
     }
@@ -209,8 +183,8 @@ fn verification(
 
 fn endpoints(
     top: &Table<'_>,
-    base: Option<&Url>,
-    headers: &HeaderMap,
+    base: Option<&Address>,
+    headers: &Headers,
     shared: Option<&Table<'_>>,
 ) -> BTreeMap<Slug, Arc<dyn Endpoint>> {
     let mut endpoints = BTreeMap::<_, Arc<dyn Endpoint>>::new();
@@ -218,7 +192,7 @@ fn endpoints(
         top.problem("endpoints", "expected at least one table `endpoints.NAME`");
         return endpoints;
     };
-    let host = base.and_then(Url::host_str).unwrap_or_default();
+    let host = base.map(Address::host).unwrap_or_default();
     for key in tables.keys() {
         let Some(table) = tables.table(key) else { continue };
         let slug = Slug::parse(key);
@@ -229,7 +203,7 @@ fn endpoints(
         table.end();
         let (Ok(slug), Some(mut made)) = (slug, made) else { continue };
         made.headers = headers.clone();
-        made.info.revision = revision(host, &made.info);
+        made.info.revision = revision(&host, &made.info);
         if endpoints.insert(slug, Arc::new(made)).is_some() {
             tables.problem(key, format!("`{key}` stands twice (`_` and `-` are alike)"));
         }
@@ -245,6 +219,9 @@ fn revision(host: &str, info: &EndpointInfo) -> String {
     data_encoding::HEXLOWER.encode(&hash[..8])
 }
 
+/// Headers by name; a value may have places for fields of the connection.
+type Headers = Vec<(HeaderName, Template)>;
+
 /// How a body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Encoding {
@@ -255,7 +232,7 @@ enum Encoding {
 #[derive(Debug)]
 struct DeclaredEndpoint {
     info: EndpointInfo,
-    headers: HeaderMap,
+    headers: Headers,
     path: Path,
     /// Parameters that fill several places of the path: name, then the places in order.
     mapped: Vec<(String, Vec<String>)>,
@@ -295,7 +272,7 @@ fn endpoint(key: &str, table: &Table<'_>, shared: Option<&Table<'_>>) -> Option<
         revision: String::new(),
         method,
     };
-    Some(DeclaredEndpoint { info, headers: HeaderMap::new(), path, mapped, parameters, encoding })
+    Some(DeclaredEndpoint { info, headers: Headers::new(), path, mapped, parameters, encoding })
 }
 
 fn method(table: &Table<'_>) -> Option<Method> {
@@ -419,9 +396,13 @@ impl Endpoint for DeclaredEndpoint {
         &self.info
     }
 
-    fn request(&self, params: &Map<String, Value>, _fields: &Fields) -> Result<Draft> {
+    fn request(&self, params: &Map<String, Value>, fields: &Fields) -> Result<Draft> {
         let mut target = self.path.fill(&self.places(params)?)?;
-        let mut headers = self.headers.clone();
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let find = |name: &str| fields.get(name).map(String::as_str);
+            headers.insert(name, value.header(&find)?);
+        }
         let (mut members, mut whole) = (Map::new(), None);
         for parameter in &self.parameters {
             let Some(value) = params.get(&parameter.name) else { continue };

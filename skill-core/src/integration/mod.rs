@@ -14,7 +14,11 @@ use url::Url;
 
 pub use self::declared::declared;
 use crate::{
-    credential::AuthScheme, declaration::Problem, endpoint::Endpoint, error::Result, name::Slug,
+    credential::{AuthScheme, Field},
+    declaration::{Problem, Source},
+    endpoint::Endpoint,
+    error::Result,
+    name::Slug,
     record::connection::Fields,
 };
 
@@ -61,6 +65,11 @@ pub trait Integration: fmt::Debug + Send + Sync + 'static {
     /// missing.
     fn base(&self, fields: &Fields) -> Result<Url>;
 
+    /// What its connections have to know besides a credential: a shop, a tenant, a region.
+    fn fields(&self) -> &[Field] {
+        &[]
+    }
+
     /// How its requests are signed.
     fn auth(&self) -> &dyn AuthScheme;
 
@@ -97,6 +106,26 @@ impl Overrides {
 }
 
 include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
+
+/// How many declarations may stand behind one another.
+const DEEPEST: usize = 8;
+
+/// The bundled declarations that `text` extends, nearest first, and the name of one that there is
+/// not.
+fn bases(text: &str) -> (Vec<(&'static str, &'static str)>, Option<String>) {
+    let mut found = Vec::new();
+    let mut next = Source::peek(text, "extends");
+    while let Some(name) = next {
+        let file = format!("{name}.toml");
+        let known = BASES.iter().chain(BUNDLED).find(|(known, _)| *known == file);
+        let Some((file, text)) = known.filter(|_| found.len() < DEEPEST) else {
+            return (found, Some(name));
+        };
+        found.push((*file, *text));
+        next = Source::peek(text, "extends");
+    }
+    (found, None)
+}
 
 /// The integrations that come with this crate, each changed by what `overrides` has for its slug.
 ///

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 
 use super::*;
-use crate::{declaration::Source, transport::Payload};
+use crate::{credential::Client, declaration::Source, error::ErrorKind, transport::Payload};
 
 const AUTH: &str = r#"
 scheme = "oauth2"
@@ -16,7 +16,9 @@ authorize_parameters = { access_type = "offline" }
 
 fn scheme(extra: &str) -> Arc<dyn AuthScheme> {
     let text = format!("[auth]{AUTH}{extra}");
-    Source::new("x.toml", &text).read(|top| super::super::declare(&top.table("auth")?)).unwrap()
+    Source::new("x.toml", &text)
+        .read(|top| super::super::declare(&top.table("auth")?, &[]))
+        .unwrap()
 }
 
 fn exchange<'a>(client: &'a Client, fields: &'a Fields, purpose: Purpose<'a>) -> Exchange<'a> {
@@ -39,12 +41,20 @@ fn client() -> Client {
 
 fn answer(status: u16, body: &str) -> Answer {
     let status = StatusCode::from_u16(status).unwrap();
-    Answer { status, headers: HeaderMap::new(), body: body.to_owned().into() }
+    Answer {
+        status,
+        headers: HeaderMap::new(),
+        body: body.to_owned().into(),
+        after: Progress::default(),
+    }
 }
 
 fn renew(old: &Credential, answer: &Answer) -> Result<Step> {
     let (client, fields) = (client(), Fields::new());
-    scheme("").next(&exchange(&client, &fields, Purpose::Renew(old)), Some(answer))
+    let mut answer =
+        self::answer(answer.status.as_u16(), std::str::from_utf8(&answer.body).unwrap());
+    answer.after.credential = old.clone();
+    scheme("").next(&exchange(&client, &fields, Purpose::Renew(old)), Some(&answer))
 }
 
 fn grant() -> Credential {
@@ -73,11 +83,11 @@ fn the_authorization_request_carries_pkce_and_keeps_the_declared_query() {
 fn the_client_proves_itself_as_the_declaration_says() {
     let (client, fields, old) = (client(), Fields::new(), grant());
     let cx = exchange(&client, &fields, Purpose::Renew(&old));
-    let Step::Send(basic) = scheme("").next(&cx, None).ok().unwrap() else { panic!("sends") };
+    let Step::Send(basic, _) = scheme("").next(&cx, None).ok().unwrap() else { panic!("sends") };
     assert_eq!(basic.headers[header::AUTHORIZATION], "Basic aWQ6cytlJTNBY3JldA==");
     assert_eq!(body(&basic), "grant_type=refresh_token&refresh_token=R");
     let posted = scheme("client_auth = \"body\"");
-    let Step::Send(posted) = posted.next(&cx, None).ok().unwrap() else { panic!("sends") };
+    let Step::Send(posted, _) = posted.next(&cx, None).ok().unwrap() else { panic!("sends") };
     assert!(posted.headers.get(header::AUTHORIZATION).is_none());
     assert!(body(&posted).ends_with("&client_id=id&client_secret=s+e%3Acret"));
 }
