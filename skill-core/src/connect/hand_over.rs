@@ -39,7 +39,8 @@ impl Connector {
         let integration = self.integration(caller, slug)?;
         let (known, given) = split(&*integration, given);
         let known = facts(&*integration, &known, true)?;
-        let credential = integration.auth().accept(&given)?;
+        let mut credential = integration.auth().accept(&given)?;
+        credential.facts.clone_from(&known);
         let mut connection = self.fresh(caller, &*integration, label).await?;
         connection.fields = known;
         connection.app = self.apps.standard(&caller.owner, slug).await?.map(|app| app.id);
@@ -73,13 +74,13 @@ impl Connector {
         let (known, given) = split(&*integration, given);
         let asked = missing(&*integration, &self.fields_of(&flow.connection).await?);
         let known = facts_of(&asked, &known)?;
-        let credential = integration.auth().accept(&given)?;
+        let mut credential = integration.auth().accept(&given)?;
         let mut connection = self.ensure(&flow, &*integration).await?;
         connection.fields.extend(known);
         check_whole(&*integration, &connection.fields, false)?;
-        let (mut credential, account) = self.tried(&integration, &connection, credential).await?;
-        let (this, known) = (self.clone(), connection.fields.clone());
-        credential.facts.extend(known);
+        credential.facts.clone_from(&connection.fields);
+        let (credential, account) = self.tried(&integration, &connection, credential).await?;
+        let this = self.clone();
         // With the link used up there is no second try.
         self.unbroken(async move {
             if !this.store.depart(&flow.link, None, this.clock.now()).await? {

@@ -45,7 +45,8 @@ pub struct Credential {
     pub lifetime: Option<Duration>,
     /// What the provider granted.
     pub scopes: Vec<String>,
-    /// What the provider said about the connection: kept with that, not here.
+    /// The facts of its connection, for signatures that need them; those that the provider said
+    /// last are new.
     pub facts: Fields,
 }
 
@@ -59,6 +60,8 @@ struct Written<S: Ord> {
     lifetime_s: Option<u64>,
     #[serde(default)]
     scopes: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    facts: Fields,
 }
 
 impl Credential {
@@ -102,6 +105,7 @@ impl Credential {
             expires_at: self.expires_at,
             lifetime_s: self.lifetime.map(|life| life.as_secs()),
             scopes: self.scopes.clone(),
+            facts: self.facts.clone(),
         };
         // Room enough that the vector does not grow and leave copies behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(16 * 1024));
@@ -119,7 +123,7 @@ impl Credential {
             expires_at: written.expires_at,
             lifetime: written.lifetime_s.map(Duration::from_secs),
             scopes: written.scopes,
-            facts: Fields::new(),
+            facts: written.facts,
         })
     }
 }

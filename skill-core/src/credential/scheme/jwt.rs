@@ -78,10 +78,11 @@ pub(super) fn declare(auth: &Table<'_>, fields: &[Field]) -> Option<Arc<dyn Auth
         table.end();
         Some((request?, reading))
     });
-    let (names, standard) = match &exchange {
-        None => (Names::new(&[], &["jwt"]), "Bearer {jwt}"),
-        Some(_) => (names.credential(["access_token"]), "Bearer {credential.access_token}"),
+    let (signing, standard) = match &exchange {
+        None => (Names::new(fields, &["jwt"]), "Bearer {jwt}"),
+        Some(_) => (Names::new(fields, &[]), "Bearer {credential.access_token}"),
     };
+    let signing = signing.credential(names_of(&own)).credential(["access_token"]);
     let seconds = |key, standard| Duration::from_secs(auth.count(key).map_or(standard, u64::from));
     let key = match auth.has("key") {
         true => names.template(auth, "key")?,
@@ -99,7 +100,7 @@ pub(super) fn declare(auth: &Table<'_>, fields: &[Field]) -> Option<Arc<dyn Auth
             None => None,
             Some(declared) => Some(declared?),
         },
-        placement: Placement::declare(auth, &names, standard),
+        placement: Placement::declare(auth, &signing, standard),
         fields: own,
     }))
 }

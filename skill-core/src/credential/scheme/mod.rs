@@ -3,6 +3,8 @@
 //! To add one: write the file and add its line to `TABLE`.
 
 mod api_key;
+#[cfg(feature = "aws")]
+mod aws;
 mod basic;
 mod bearer;
 mod client_credentials;
@@ -10,6 +12,7 @@ mod jwt;
 mod key;
 mod names;
 mod none;
+mod oauth1;
 mod oauth2;
 mod placement;
 mod reading;
@@ -25,9 +28,11 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
+#[cfg(feature = "aws")]
+pub use self::aws::Aws;
 pub use self::{
     api_key::ApiKey, basic::Basic, bearer::Bearer, client_credentials::ClientCredentials, jwt::Jwt,
-    none::NoAuth, oauth2::OAuth2, signature::Signature, steps::Steps,
+    none::NoAuth, oauth1::OAuth1, oauth2::OAuth2, signature::Signature, steps::Steps,
 };
 use super::{AuthScheme, Credential, Field, field};
 use crate::{
@@ -40,13 +45,16 @@ use crate::{
 type Declare = fn(&Table<'_>, &[Field]) -> Option<Arc<dyn AuthScheme>>;
 
 /// Every scheme by its name in declarations.
-const TABLE: [(&str, Declare); 9] = [
+const TABLE: &[(&str, Declare)] = &[
     ("api_key", api_key::declare),
+    #[cfg(feature = "aws")]
+    ("aws", aws::declare),
     ("basic", basic::declare),
     ("bearer", bearer::declare),
     ("client_credentials", client_credentials::declare),
     ("jwt", jwt::declare),
     ("none", none::declare),
+    ("oauth1", oauth1::declare),
     ("oauth2", oauth2::declare),
     ("signature", signature::declare),
     ("steps", steps::declare),
@@ -57,7 +65,7 @@ const TABLE: [(&str, Declare); 9] = [
 pub(crate) fn declare(auth: &Table<'_>, fields: &[Field]) -> Option<Arc<dyn AuthScheme>> {
     let kind = auth.required_text("scheme")?;
     let Some((_, declare)) = TABLE.iter().find(|(name, _)| *name == kind) else {
-        let known = TABLE.map(|(name, _)| name).join("`, `");
+        let known = TABLE.iter().map(|(name, _)| *name).collect::<Vec<_>>().join("`, `");
         auth.problem("scheme", format!("`scheme`: expected one of `{known}`, got `{kind}`"));
         return None;
     };
