@@ -294,6 +294,11 @@ impl<'a> Table<'a> {
         tables.unwrap_or_default()
     }
 
+    /// What kind of value `key` has, as TOML calls it.
+    pub fn kind(&self, key: &str) -> Option<&'static str> {
+        self.tree.get(key).map(|value| value.get_ref().type_str())
+    }
+
     /// The keys of the table, as they are written.
     pub fn keys(&self) -> impl Iterator<Item = &'a str> {
         self.tree.keys().map(|key| key.get_ref().as_ref())

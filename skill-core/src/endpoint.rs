@@ -10,6 +10,7 @@ use crate::{
     name::Slug,
     record::{connection::Fields, execution::Class},
     schema::Schema,
+    tool::{Form, Status},
     transport::{Payload, target::Target},
 };
 
@@ -38,6 +39,14 @@ pub struct EndpointInfo {
     pub idempotency_header: Option<HeaderName>,
     /// How long a call may take, when it is another time than the engine's own.
     pub timeout: Option<Duration>,
+    /// How many calls of one owner it takes in any 60 seconds.
+    pub rate_limit: Option<u32>,
+    /// How far it is to be relied on.
+    pub status: Status,
+    /// What it belongs to, among the endpoints of its integration: `issues`.
+    pub group: Slug,
+    /// How it shows itself as a tool.
+    pub tool: Form,
     /// The hash of everything above that changes what a call means.
     pub revision: String,
 }

@@ -415,6 +415,7 @@ impl Parts {
         Executor {
             settings,
             catalog: ArcSwap::from_pointee(catalog),
+            keys: self.keys.clone(),
             store: self.store.clone(),
             vault: self.vault.clone(),
             credentials: self.credentials.clone(),

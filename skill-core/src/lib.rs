@@ -12,6 +12,7 @@ pub mod declaration;
 pub mod schema;
 pub mod record;
 pub mod call;
+pub mod tool;
 pub mod store;
 pub mod transport;
 mod template;

@@ -15,8 +15,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
-    app::App,
-    app::route::Table,
+    app::{App, rendered::Rendered, route::Table},
     dialect, health,
     host::Hosts,
     metrics::{Metrics, UPKEEP},
@@ -119,6 +118,7 @@ impl Server {
             public_url: settings.public_url.clone(),
             admin_secret: settings.admin_secret.clone(),
             mirror_status: settings.mirror_status,
+            rendered: Rendered::default(),
             stopping: CancellationToken::new(),
             answered: Mutex::default(),
         };

@@ -17,7 +17,7 @@ use crate::{
     clock::Clock,
     error::{Error, ErrorKind, Result},
     id::KeyId,
-    name::{OwnerId, UserId},
+    name::{ActionName, OwnerId, UserId},
     record::{
         audit::{Actor, Entry},
         key::{Key, KeyHash, Kind, PlainKey},
@@ -199,6 +199,25 @@ impl Keys {
             None => Ok(Admission::Admitted(Admitted { caller, allowance })),
             Some(_) => Ok(Admission::Refused(allowance)),
         }
+    }
+
+    /// Counts one call of an action against the action's own limit, which all keys of the caller's
+    /// owner share.
+    ///
+    /// # Errors
+    /// [`ErrorKind::RateLimited`] with the time after which the next call will be accepted: the
+    /// refused one does not count. [`ErrorKind::Unavailable`] when the store does not answer.
+    pub async fn admit_action(
+        &self,
+        admitted: &Admitted,
+        action: &ActionName,
+        per_minute: u32,
+    ) -> Result<()> {
+        let owner = &admitted.caller().owner;
+        let refused = self.limiter.admit_action(owner, action, per_minute).await?;
+        let Some(after) = refused else { return Ok(()) };
+        let message = format!("`{action}` takes {per_minute} calls in any 60 seconds");
+        Err(Error::new(ErrorKind::RateLimited, message).retry_after(after))
     }
 
     async fn limits(&self, caller: &Caller) -> Result<Limits> {

@@ -1,4 +1,5 @@
-//! Limits per key and minute and per owner and day, exact over restarts and processes.
+//! Limits per key and minute, per owner and day, and per owner, action and minute: exact over
+//! restarts and processes.
 //!
 //! See [`usage`](crate::record::usage): shares are reserved in the store and spent from memory, so
 //! that most calls touch no disk.
@@ -21,7 +22,7 @@ use crate::{
     clock::Clock,
     error::{Error, ErrorKind, Result},
     id::{self, KeyId},
-    name::OwnerId,
+    name::{ActionName, OwnerId},
     record::usage::{Reserve, Window},
     store::Store,
 };
@@ -204,6 +205,7 @@ pub struct Limiter {
     start: i64,
     minutes: Gauging<KeyId>,
     days: Gauging<OwnerId>,
+    actions: Gauging<(OwnerId, ActionName)>,
 }
 
 impl fmt::Debug for Limiter {
@@ -220,8 +222,8 @@ impl Limiter {
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Result<Self> {
         let start = clock.now().as_second() - i64::try_from(clock.steady().as_secs()).unwrap_or(0);
         let node = data_encoding::HEXLOWER.encode(&id::random::<8>()?);
-        let (minutes, days) = (Mutex::default(), Mutex::default());
-        Ok(Self { store, clock, node, made: AtomicU64::new(0), start, minutes, days })
+        let (minutes, days, actions) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Ok(Self { store, clock, node, made: AtomicU64::new(0), start, minutes, days, actions })
     }
 
     /// Counts one request of `caller`, if its limits allow it.
@@ -245,9 +247,44 @@ impl Limiter {
             let of_key = (key.to_string(), limits.per_minute);
             let of_owner = (format!("owner:{}", caller.owner), limits.per_day);
             for (gauge, of) in [(&gauges.minute, of_key), (&gauges.day, of_owner)] {
-                if let Some(refusal) = self.refill(gauge, caller, of).await? {
+                if let Some(refusal) = self.refill(gauge, &caller.owner, of).await? {
                     return Ok(refusal);
                 }
+            }
+        }
+    }
+
+    /// Counts one call of an action by an owner, with whatever key, if the action's own limit
+    /// allows it. Returns after how long the next call will be accepted when it does not: a refused
+    /// call does not count.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when the store does not answer.
+    pub async fn admit_action(
+        &self,
+        owner: &OwnerId,
+        action: &ActionName,
+        per_minute: u32,
+    ) -> Result<Option<Duration>> {
+        let of = (owner.clone(), action.clone());
+        let gauge = self.gauge(&self.actions, of, Window::Minute);
+        loop {
+            let now = self.second();
+            {
+                let mut meter = lock(&gauge.meter);
+                meter.turn(now);
+                if meter.is_empty(now, per_minute) {
+                    return Ok(meter.refusal(now, per_minute).retry_after);
+                }
+                if meter.share > 0 {
+                    meter.spend(now);
+                    return Ok(None);
+                }
+            }
+            let (namespace, name) = (action.namespace.canonical(), action.name.canonical());
+            let of = (format!("action:{namespace}/{name}"), Some(per_minute));
+            if let Some(refusal) = self.refill(&gauge, owner, of).await? {
+                return Ok(refusal.retry_after);
             }
         }
     }
@@ -284,7 +321,7 @@ impl Limiter {
     async fn refill(
         &self,
         gauge: &Gauge,
-        caller: &Caller,
+        owner: &OwnerId,
         (subject, limit): (String, Option<u32>),
     ) -> Result<Option<Allowance>> {
         let Some(limit) = limit else { return Ok(None) };
@@ -306,7 +343,7 @@ impl Limiter {
             }
             Reserve { subject, node: gauge.node.clone(), ..meter.reserve(now, limit) }
         };
-        let share = self.store.reserve(&caller.owner, &reserve).await?;
+        let share = self.store.reserve(owner, &reserve).await?;
         let mut meter = lock(&gauge.meter);
         (meter.share, meter.share_until) = (share.granted, reserve.until);
         meter.others = share.others;

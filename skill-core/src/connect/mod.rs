@@ -19,7 +19,6 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tokio_util::task::TaskTracker;
 use url::Url;
@@ -35,7 +34,7 @@ use crate::{
     clock::{Clock, Deadline},
     connections::Connections,
     credential::{
-        Credential, CredentialStore, Exchange, Field, Moment, Purpose, Step, Vault, seal::Binding,
+        Credential, CredentialStore, Exchange, Moment, Purpose, Step, Vault, seal::Binding,
     },
     error::{Error, ErrorKind, Result},
     executor::{Executor, negotiate},

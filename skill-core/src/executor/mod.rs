@@ -30,7 +30,7 @@ use self::{
     send::{Answered, Grant, Prepared},
 };
 use crate::{
-    access::{Admitted, Caller, Intent, authorize},
+    access::{Admitted, Caller, Intent, Keys, authorize},
     call::{CallRequest, Reply},
     catalog::{Catalog, Operation},
     clock::{Clock, Deadline},
@@ -95,6 +95,7 @@ const KEPT: usize = 64 * 1024;
 pub struct Executor {
     pub(crate) settings: Settings,
     pub(crate) catalog: ArcSwap<Catalog>,
+    pub(crate) keys: Arc<Keys>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) vault: Arc<Vault>,
     pub(crate) credentials: Arc<dyn CredentialStore>,
@@ -113,8 +114,8 @@ impl Executor {
     /// Dropping the future ends the call at its next wait; the history then says `cancelled`.
     ///
     /// # Errors
-    /// [`ErrorKind::ScopeMissing`], [`ErrorKind::NotFound`], [`ErrorKind::InvalidInput`],
-    /// [`ErrorKind::NotConnected`], [`ErrorKind::ChooseConnection`], [`ErrorKind::TokenExpired`]:
+    /// [`ErrorKind::ScopeMissing`], [`ErrorKind::NotFound`], [`ErrorKind::RateLimited`],
+    /// [`ErrorKind::InvalidInput`], [`ErrorKind::NotConnected`], [`ErrorKind::ChooseConnection`], [`ErrorKind::TokenExpired`]:
     /// nothing took effect. [`ErrorKind::UpstreamUnreachable`], [`ErrorKind::UpstreamInvalid`],
     /// [`ErrorKind::Timeout`], [`ErrorKind::OutcomeUnknown`]: see
     /// [`Error::retry_state`]. [`ErrorKind::Conflict`] and [`ErrorKind::IdempotencyMismatch`] for
@@ -124,6 +125,9 @@ impl Executor {
         let scope = Scope::Action(call.action.clone());
         authorize(caller, &Intent { scope, class: None }).allowed()?;
         let action = self.find(&call.action)?;
+        if let Some(per_minute) = action.endpoint.info().rate_limit {
+            self.keys.admit_action(admitted, &call.action, per_minute).await?;
+        }
         let deadline = self.deadline(call, &action);
         let mut run = Recording::begin(self, caller, &action, deadline).await?;
         let outcome = self.perform(caller, (call, deadline), &action, &mut run).await;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod action_limits;
 mod architecture;
 mod call;
 mod connect;

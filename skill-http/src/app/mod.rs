@@ -1,5 +1,6 @@
 //! What a handler may use, and the routes that lead to it.
 
+pub(crate) mod rendered;
 pub(crate) mod route;
 
 use std::{
@@ -18,7 +19,7 @@ use skill_core::{
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use self::route::Table;
+use self::{rendered::Rendered, route::Table};
 use crate::{
     metrics::Metrics,
     reply::Failure,
@@ -34,6 +35,8 @@ pub(crate) struct App {
     pub(crate) admin_secret: Option<SecretString>,
     /// Whether calls answer with the upstream's status instead of 200.
     pub(crate) mirror_status: bool,
+    /// What was written for the present catalogue.
+    pub(crate) rendered: Rendered,
     /// Cancelled when the server stops taking requests.
     pub(crate) stopping: CancellationToken,
     /// When the store answered last, in steady time.

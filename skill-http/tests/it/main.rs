@@ -6,6 +6,7 @@
 mod bodies;
 mod connect;
 mod connections;
+mod discovery;
 mod envelope;
 mod errors;
 mod execute;

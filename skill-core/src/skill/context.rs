@@ -1,0 +1,202 @@
+//! What a running skill holds of the engine.
+
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    call::{CallRequest, Reply},
+    error::{Error, Result},
+    id::ExecutionId,
+    name::{ActionName, OwnerId, UserId, Version},
+};
+
+/// The longest name of a step, in characters.
+const NAME: usize = 200;
+
+/// Names a durable step within one run: 1 to 200 characters, no control characters.
+///
+/// ```
+/// use skill_core::skill::StepName;
+/// assert_eq!(StepName::parse("charge")?.as_str(), "charge");
+/// assert!(StepName::parse("").is_err());
+/// # Ok::<(), skill_core::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct StepName(String);
+
+impl StepName {
+    /// Reads the name of a step.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it is none.
+    pub fn parse(text: &str) -> Result<Self> {
+        let length = text.chars().count();
+        if (1..=NAME).contains(&length) && !text.chars().any(char::is_control) {
+            return Ok(Self(text.to_owned()));
+        }
+        let message = "expected the name of a step: 1 to 200 characters, no control characters";
+        Err(Error::invalid(message))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Which run a skill is part of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunInfo {
+    /// The run. A skill that another one calls is part of that one's run.
+    pub id: ExecutionId,
+    /// Whom it belongs to.
+    pub owner: OwnerId,
+    /// The person it acts for.
+    pub user: Option<UserId>,
+    /// The skill.
+    pub action: ActionName,
+    /// Its version.
+    pub version: Version,
+    /// Which attempt this is, from 1 on.
+    pub attempt: u32,
+}
+
+/// What a step does, once it is polled.
+pub type Work<'a> = Pin<Box<dyn Future<Output = Result<Value>> + Send + 'a>>;
+
+/// What the engine does for a running skill. [`SkillContext`] says what each means.
+#[async_trait]
+pub trait Host: fmt::Debug + Send + Sync + 'static {
+    /// Which run this is.
+    fn run(&self) -> &RunInfo;
+    /// The time.
+    fn now(&self) -> Timestamp;
+    /// Takes the next position for a step of this name. Returns the value that an earlier attempt
+    /// recorded there, or does the work and records its value, durably.
+    async fn step(&self, name: &StepName, work: Work<'_>) -> Result<Value>;
+    /// Calls an action with the run's own key, scopes, limits and deadline, as a step.
+    async fn call(&self, call: CallRequest) -> Result<Reply>;
+    /// Waits, as a step: a short while in place, a long one by suspending the run. The time that
+    /// the first attempt named counts.
+    async fn sleep_until(&self, at: Timestamp) -> Result<()>;
+    /// Says how far the run is, in percent.
+    async fn progress(&self, percent: u8) -> Result<()>;
+    /// Ends when the run should stop.
+    fn cancelled(&self) -> CancellationToken;
+}
+
+const _: Option<&dyn Host> = None;
+
+/// What a running skill holds of the engine. Clones are cheap and share everything.
+///
+/// A run may be tried several times: after a crash, a failure, a long sleep. Its **steps** make
+/// that harmless. A step that finished is never done again; it answers with what it recorded.
+/// [`step`](Self::step), [`call`](Self::call) and [`sleep`](Self::sleep) are steps.
+///
+/// - A step takes its position when it begins. What comes between steps has to lead to the same
+///   steps in the same order every time: no random numbers, no clock, no other IO outside a step.
+///   A run whose steps are others than in an earlier attempt ends in an error that says so.
+/// - Steps may run at the same time (`join!`) when all of them begin before the first one ends;
+///   the next one begins when all have ended. Anything else would make the order a matter of luck,
+///   and is refused. A skill that is called runs alone.
+/// - A step holds no other steps.
+/// - An error of a step that the skill goes on from is recorded before the next step begins: later
+///   attempts see the same error. An error that the skill passes up is not: the next attempt tries
+///   the step again.
+/// - An error of the context is passed up: it may mean that the run is suspended, was cancelled or
+///   is somebody else's by now. Whatever the skill returns after such an error does not count.
+#[derive(Debug, Clone)]
+pub struct SkillContext {
+    host: Arc<dyn Host>,
+}
+
+impl SkillContext {
+    /// Returns the context over `host`.
+    pub fn new(host: Arc<dyn Host>) -> Self {
+        Self { host }
+    }
+
+    /// Which run this is.
+    pub fn run(&self) -> &RunInfo {
+        self.host.run()
+    }
+
+    /// The engine's clock. Read it inside a step where later steps depend on it.
+    pub fn now(&self) -> Timestamp {
+        self.host.now()
+    }
+
+    /// Runs `work` once: when an earlier attempt of this run finished the step, its value is
+    /// returned instead. A process that dies between the end of the work and its record does it
+    /// again: pass [`RunInfo::id`] and the step's name to whatever can tell a repeat.
+    ///
+    /// # Errors
+    /// What `work` ends in; [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when the steps are
+    /// others than before; [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) for a value of more
+    /// than the engine keeps; otherwise as [`SkillContext`] says.
+    pub async fn step<T, F>(&self, name: &str, work: impl FnOnce() -> F + Send) -> Result<T>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Future<Output = Result<T>> + Send,
+    {
+        let name = StepName::parse(name)?;
+        let work = Box::pin(async move {
+            let value = work().await?;
+            serde_json::to_value(&value).map_err(Error::internal)
+        });
+        let value = self.host.step(&name, work).await?;
+        serde_json::from_value(value).map_err(|cause| {
+            let message = format!("the value of step `{}` is of another type", name.as_str());
+            Error::new(crate::ErrorKind::Conflict, message).with("cause", cause)
+        })
+    }
+
+    /// Calls an action, as a step: an endpoint or another skill, with the scopes and the limits
+    /// of the key that asked for the run. When the limits are used up it waits.
+    ///
+    /// A call that must not be sent twice, and was cut with its process, ends the run as
+    /// [`ErrorKind::OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown). An answer of the service
+    /// is no error, whatever its status.
+    ///
+    /// # Errors
+    /// As [`Executor::execute`](crate::executor::Executor::execute), and as [`SkillContext`] says.
+    pub async fn call(&self, call: CallRequest) -> Result<Reply> {
+        self.host.call(call).await
+    }
+
+    /// Sleeps, as a step. It survives restarts; what is longer than a few seconds takes no worker.
+    ///
+    /// # Errors
+    /// As [`SkillContext`] says.
+    pub async fn sleep(&self, time: Duration) -> Result<()> {
+        let wake = self.host.now().checked_add(time);
+        self.sleep_until(wake.map_err(|_| Error::invalid("nobody sleeps that long"))?).await
+    }
+
+    /// Sleeps until a time, as a step.
+    ///
+    /// # Errors
+    /// As [`SkillContext`] says.
+    pub async fn sleep_until(&self, at: Timestamp) -> Result<()> {
+        self.host.sleep_until(at).await
+    }
+
+    /// Says how far the run is, in percent. Anything above 99 counts as 99: a run has 100 when it
+    /// has ended. A smaller number than before is ignored.
+    ///
+    /// # Errors
+    /// As [`SkillContext`] says.
+    pub async fn progress(&self, percent: u8) -> Result<()> {
+        self.host.progress(percent).await
+    }
+
+    /// Ends when the run should stop. Work that takes long between two steps looks at it.
+    pub fn cancelled(&self) -> CancellationToken {
+        self.host.cancelled()
+    }
+}
