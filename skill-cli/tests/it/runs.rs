@@ -193,7 +193,7 @@ fn a_result_that_is_too_large_for_the_database_is_printed_whole() {
     let upstream = Upstream::start();
     let skill = connected(&upstream);
     configure(&skill, &upstream, "runs.result_bytes = 16\n");
-    let name = "é".repeat(20);
+    let name = "é".repeat(40_000);
     let output = skill.run(&["run", "echo/make_thing", "--name", &name]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(parsed(&output)["body"]["name"], *name);
