@@ -71,6 +71,12 @@ impl Door {
         matches!(self.way, Way::Socket(_))
     }
 
+    /// The option that names the owner, unless it is the usual one.
+    pub(crate) fn for_owner(&self) -> String {
+        let owner = &self.owner;
+        if *owner == OwnerId::standard() { String::new() } else { format!(" --owner {owner}") }
+    }
+
     /// Sends a request and returns its answer.
     pub(crate) async fn send(&self, ask: Ask) -> anyhow::Result<Answer> {
         let limit = ask.limit.unwrap_or(LONGEST);

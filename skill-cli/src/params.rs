@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    output::{member, table},
+};
 
 /// Words after the action that are the command's own, unless the action has such a parameter;
 /// whether a value follows.
@@ -65,6 +68,19 @@ pub(crate) fn read(
         }
     }
     Ok(given)
+}
+
+/// Lists the parameters that a schema has, for a person.
+pub(crate) fn described(schema: &Value) -> String {
+    let required = schema.get("required").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let parameters = schema.get("properties").and_then(Value::as_object);
+    let rows = parameters.into_iter().flatten().map(|(name, schema)| {
+        let is_required = required.iter().any(|one| one.as_str() == Some(name));
+        let need = if is_required { "required" } else { "" };
+        let kind = member(schema, if schema.get("enum").is_some() { "enum" } else { "type" });
+        vec![format!("--{name}"), kind, need.to_owned(), member(schema, "description")]
+    });
+    table(&["parameter", "type", "", "description"], &rows.collect::<Vec<_>>())
 }
 
 /// Adds a parameter; a second value of the same name makes a list.

@@ -4,7 +4,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use http::Method;
 use serde::Deserialize;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{json, value::RawValue};
 use skill_core::{endpoint::Endpoint, name::Slug};
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     door::{Answer, Ask, Door, segment},
     failure::Failure,
     home::Home,
-    output::{Output, line, member, note, table},
+    output::{Output, line, note},
     params::{self, Given, Own},
 };
 
@@ -160,17 +160,7 @@ fn describe(
         return Err(Failure::usage(message).into());
     };
     let info = action.info();
-    let schema = info.schema.as_value();
-    let required = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
-    let parameters = schema.get("properties").and_then(Value::as_object);
-    let rows = parameters.into_iter().flatten().map(|(name, schema)| {
-        let is_required = required.iter().any(|one| one.as_str() == Some(name));
-        let need = if is_required { "required" } else { "" };
-        let kind = member(schema, if schema.get("enum").is_some() { "enum" } else { "type" });
-        vec![format!("--{name}"), kind, need.to_owned(), member(schema, "description")]
-    });
-    let rows = rows.collect::<Vec<_>>();
     line(&format!("{} ({} {})\n", info.summary, info.method, info.path))?;
-    line(&table(&["parameter", "type", "", "description"], &rows))?;
+    line(&params::described(info.schema.as_value()))?;
     Ok(())
 }
