@@ -16,9 +16,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
-    app::App,
-    app::route::Table,
-    app::streams::Streams,
+    app::{App, rendered::Rendered, route::Table, streams::Streams},
     dialect, health,
     host::Hosts,
     metrics::{Metrics, UPKEEP},
@@ -160,6 +158,7 @@ impl Server {
             public_url: settings.public_url.clone(),
             admin_secret: settings.admin_secret.clone(),
             mirror_status: settings.mirror_status,
+            rendered: Rendered::default(),
             hidden: settings.dialects.hidden(),
             events: Streams::new(settings.events_per_owner),
             events_keep_alive: settings.events_keep_alive,

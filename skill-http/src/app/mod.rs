@@ -1,5 +1,6 @@
 //! What a handler may use, and the routes that lead to it.
 
+pub(crate) mod rendered;
 pub(crate) mod route;
 pub(crate) mod streams;
 
@@ -21,7 +22,7 @@ use skill_core::{
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use self::{route::Table, streams::Streams};
+use self::{rendered::Rendered, route::Table, streams::Streams};
 use crate::{
     metrics::Metrics,
     reply::Failure,
@@ -37,6 +38,8 @@ pub(crate) struct App {
     pub(crate) admin_secret: Option<SecretString>,
     /// Whether calls answer with the upstream's status instead of 200.
     pub(crate) mirror_status: bool,
+    /// What was written for the present catalogue.
+    pub(crate) rendered: Rendered,
     /// Paths of dialects that are not spoken at the public door.
     pub(crate) hidden: BTreeSet<&'static str>,
     /// Streams of events that are open.

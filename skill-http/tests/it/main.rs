@@ -7,6 +7,7 @@ mod bodies;
 mod connect;
 mod connections;
 mod dialects;
+mod discovery;
 mod envelope;
 mod errors;
 mod execute;
