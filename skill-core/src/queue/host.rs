@@ -262,7 +262,8 @@ impl SkillHost {
     }
 
     async fn run_within(&self, call: &CallRequest, skill: &Arc<dyn Skill>) -> Result<Value> {
-        let time = call.timeout.map_or(skill.info().timeout, |time| time.min(skill.info().timeout));
+        let most = skill.info().timeout;
+        let time = call.timeout.map_or(most, |time| time.min(most));
         let deadline = self.attempt().deadline.min(Deadline::after(time));
         let context = Self::context(&self.journal, skill, self.depth + 1);
         let work = skill.run(context, Value::Object(call.params.clone()));
@@ -320,7 +321,11 @@ impl SkillHost {
                 step::read(called)
             }
             Written::GivenUp => std::future::pending().await,
-            _ => Err(misfit()),
+            Written::Value(_)
+            | Written::Failed(_)
+            | Written::Sleeps(_)
+            | Written::Open
+            | Written::Spilled(_) => Err(misfit()),
         }
     }
 

@@ -364,6 +364,10 @@ impl Shared {
                 held.stop(Why::Ended);
             }
             self.executor.under_way.stop(id);
+            if run.version.is_some() {
+                // Artifacts of its steps. What is not gone now goes with the run.
+                drop(self.artifacts.forget(&run.owner, id, None).await);
+            }
             self.executor.observer.hear(&Event::Ended(run));
             self.live.signal(id);
             self.wake.notify_one();
