@@ -26,10 +26,15 @@ use skill_core::{
     store::sqlite::SqliteStore,
     transport::{ReqwestTransport, egress::Egress},
 };
-use skill_http::{Metrics, Server, Settings};
+use skill_http::{Dialects, Metrics, Server, Settings};
 use url::Url;
 
-use crate::{config, config::Config, failure::Failure, home::Home};
+use crate::{
+    config,
+    config::{Config, Dialect},
+    failure::Failure,
+    home::Home,
+};
 
 /// What the store says when another process has it.
 const IN_USE: &str = "the data directory is in use by another process";
@@ -361,6 +366,8 @@ fn settings(config: &Config, public: Url) -> anyhow::Result<Settings> {
     settings.admin_secret =
         secret(config.admin_secret.as_ref(), config.admin_secret_file.as_deref())?;
     settings.mirror_status = config.mirror_status;
+    let speaks = |dialect| config.dialects.contains(&dialect);
+    settings.dialects = Dialects { proxy: speaks(Dialect::Proxy), tools: speaks(Dialect::Tools) };
     settings.body_bytes = config.limits.body_bytes.get();
     settings.connections = config.limits.connections.get();
     settings.header_timeout = seconds(config.timeouts.header_s.get());

@@ -19,7 +19,7 @@ use crate::{
     connections::Connections,
     credential::{CredentialStore, Vault, seal::Keyring},
     error::{Error, Result},
-    executor::{Executor, Flights, History, Observer, Renewer, Settings, Silent},
+    executor::{Executor, Flights, History, Observer, Renewer, Settings, Silent, UnderWay},
     integration::Integration,
     link::{Links, Pages},
     name::OwnerId,
@@ -218,6 +218,12 @@ impl Engine {
     /// [`Unavailable`](crate::ErrorKind::Unavailable) when it cannot.
     pub async fn ready(&self) -> Result<()> {
         self.0.parts.store.ping().await
+    }
+
+    /// Takes no more runs and begins none, as the first part of [`Engine::drain`]: what is under way
+    /// goes on.
+    pub fn close(&self) {
+        self.0.runs.shared.close();
     }
 
     /// Takes no more runs, lets those under way end within their time and gives the others back to
@@ -473,6 +479,7 @@ impl Parts {
             links: self.links.clone(),
             transport: self.transport.clone(),
             history: self.history.clone(),
+            under_way: UnderWay::default(),
             observer: self.observer.clone(),
             clock: self.clock.clone(),
         }

@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) admin_secret_file: Option<PathBuf>,
     /// Whether the upstream's status becomes the answer's.
     pub(crate) mirror_status: bool,
+    /// The API shapes that are spoken.
+    pub(crate) dialects: Vec<Dialect>,
     /// How long ended runs are kept.
     pub(crate) history_days: NonZero<u32>,
     /// How long idempotency keys are remembered.
@@ -55,6 +57,16 @@ pub(crate) struct Config {
     pub(crate) tiers: BTreeMap<String, u32>,
     /// Integrations.
     pub(crate) integrations: Integrations,
+}
+
+/// An API shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Dialect {
+    /// One call to one endpoint.
+    Proxy,
+    /// A catalogue of tools and their runs.
+    Tools,
 }
 
 /// Logging.

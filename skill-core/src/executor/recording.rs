@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Executor, history::Room, observe::Event, replay, send::Answered};
+use super::{Executor, KEPT, history::Room, observe::Event, replay, send::Answered};
 use crate::{
     access::Caller,
     call::{CallRequest, Reply},
@@ -102,6 +102,12 @@ impl<'a> Recording<'a> {
             })
         };
         self.bodies = (kept(input).ok(), kept(outcome).ok());
+    }
+
+    /// Whether what is kept of it takes much memory.
+    pub(super) fn is_large(&self) -> bool {
+        let bodies = [&self.bodies.0, &self.bodies.1].into_iter().flatten();
+        bodies.map(|sealed| sealed.0.len()).sum::<usize>() > KEPT
     }
 
     /// Notes what the answer means for the run.

@@ -17,6 +17,7 @@ mod settings;
 mod step;
 mod submit;
 mod thread;
+mod tide;
 mod view;
 mod worker;
 
@@ -26,10 +27,11 @@ use std::{
 };
 
 use data_encoding::HEXLOWER;
+use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{live::Live, thread::Threads};
+use self::{live::Live, thread::Threads, tide::Tide};
 pub use self::{
     run::{Invoked, OnDeadline, Page, Run, Submission, Submitted},
     settings::Settings,
@@ -82,6 +84,7 @@ pub(crate) struct Shared {
     pub(crate) live: Arc<Live>,
     /// Names this engine, from its start to its end.
     pub(crate) worker: Worker,
+    tide: Tide,
     /// Wakes the loop that claims.
     pub(crate) wake: Notify,
     /// The lane that was served last.
@@ -118,6 +121,7 @@ impl Runs {
             live: Live::new(settings.slots),
             threads: Threads::new(settings.slots),
             worker: Worker(HEXLOWER.encode(&id::random::<8>()?)),
+            tide: Tide::new(&*clock),
             wake: Notify::new(),
             turn: Mutex::default(),
             // Until the first look nobody knows who waits.
@@ -138,6 +142,13 @@ impl Runs {
         shared.recover().await?;
         shared.serve();
         Ok(Self { shared })
+    }
+}
+
+impl Shared {
+    /// The time that the queue goes by.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.tide.now(&*self.clock)
     }
 }
 

@@ -76,7 +76,7 @@ impl Shared {
 
     /// Notes that a run waits from `run_at` on.
     pub(super) fn waits(&self, run_at: Timestamp) {
-        if run_at <= self.clock.now() {
+        if run_at <= self.now() {
             self.backlog.store(true, Ordering::Release);
         }
         self.wake.notify_one();
@@ -112,7 +112,7 @@ impl Shared {
                 return Ok(SWEEP);
             }
             self.backlog.store(false, Ordering::Release);
-            let (now, steady, asked) = (self.clock.now(), self.clock.steady(), slots.len());
+            let (now, steady, asked) = (self.now(), self.clock.steady(), slots.len());
             self.keep_ahead_of(now).await?;
             let want = Claim {
                 worker: self.worker.clone(),
@@ -204,7 +204,7 @@ impl Shared {
         if all.is_empty() {
             return Ok(());
         }
-        let (now, steady, hold) = (self.clock.now(), self.clock.steady(), self.settings.lease);
+        let (now, steady, hold) = (self.now(), self.clock.steady(), self.settings.lease);
         let until = now + hold;
         let leases: Vec<(Lease, u8)> =
             all.iter().map(|held| (held.lease(), held.progress())).collect();

@@ -3,6 +3,7 @@
 mod cancel;
 mod crash;
 mod fair;
+mod file;
 mod look;
 mod retry;
 mod skills;
