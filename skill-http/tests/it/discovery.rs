@@ -74,7 +74,7 @@ async fn the_list_says_what_there_is_and_who_is_connected() {
     let list = server.get("/v1/skills").await.ok(200);
     assert_eq!(
         slugs(&list),
-        ["basic", "github", "honest", "keyed", "open", "queried", "scripty", "tokened"]
+        ["basic", "github", "honest", "keyed", "lab", "open", "queried", "scripty", "tokened"]
     );
     let of = |slug: &str| {
         let all = list["integrations"].as_array().unwrap();
