@@ -177,6 +177,14 @@ id!(
     FlowId, "flow_"
 );
 id!(
+    /// Names a subscription to events.
+    ///
+    /// ```
+    /// assert_eq!(skill_core::id::WebhookId::PREFIX, "hook_");
+    /// ```
+    WebhookId, "hook_"
+);
+id!(
     /// Names one request to the server, in answers and in logs.
     ///
     /// ```

@@ -25,6 +25,7 @@ pub mod access;
 pub mod link;
 pub mod connections;
 pub mod apps;
+pub mod webhooks;
 pub mod executor;
 pub mod queue;
 pub mod connect;

@@ -29,6 +29,10 @@ const CHUNK: usize = 64 * 1024;
 const MOST: u32 = 16 << 20;
 
 /// Where the sealed bytes of one artifact are.
+///
+/// ```
+/// fn is_of(at: &skill_core::artifact::ArtifactRef, owner: &str) -> bool { at.owner.as_str() == owner }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ArtifactRef {
     /// Whose.
@@ -103,6 +107,22 @@ mod name {
 }
 
 /// Seals and opens artifacts.
+///
+/// ```
+/// use std::sync::Arc;
+/// use skill_core::{
+///     artifact::{Artifacts, MemoryArtifacts}, clock::SystemClock, credential::{Vault, seal::Keyring},
+///     id::ExecutionId, name::OwnerId, store::MemoryStore,
+/// };
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> skill_core::Result<()> {
+/// let clock = Arc::new(SystemClock::new());
+/// let vault = Vault::new(Arc::new(MemoryStore::new()), Keyring::generate()?, clock.clone());
+/// let artifacts = Artifacts::new(Arc::new(MemoryArtifacts::default()), Arc::new(vault), clock);
+/// let (owner, run) = (OwnerId::standard(), ExecutionId::fresh(jiff::Timestamp::UNIX_EPOCH)?);
+/// let artifact = artifacts.spill(&owner, run, "a large result".into()).await?;
+/// assert_eq!(artifacts.read((&owner, run), artifact, 2, 5).await?, "large");
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Artifacts {
     store: Arc<dyn ArtifactStore>,

@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Executor, replay};
+use super::{
+    Executor,
+    replay::{self, Form, Kept},
+};
 use crate::{
-    call::{CallRequest, Outcome},
+    call::{CallRequest, Data, Outcome},
     credential::seal::Binding,
     error::{Error, Result},
     id::ExecutionId,
@@ -81,16 +86,70 @@ impl Executor {
         self.vault.seal(&replay::write(outcome)?, &binding("outcome", owner, id))
     }
 
-    /// Opens what [`Executor::seal_outcome`] sealed.
+    /// Seals the outcome of a run; data of more than `most` bytes becomes an artifact first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when artifacts cannot be kept.
+    pub(crate) async fn keep_outcome(
+        &self,
+        (owner, id): (&OwnerId, ExecutionId),
+        outcome: &Outcome,
+        most: usize,
+    ) -> Result<Sealed> {
+        let Some((status, form, bytes)) = large(outcome, most) else {
+            return self.seal_outcome(owner, id, outcome);
+        };
+        let artifact = self.artifacts.spill(owner, id, bytes).await?;
+        let text = replay::write_spilled(status, form, artifact)?;
+        self.vault.seal(&text, &binding("outcome", owner, id))
+    }
+
+    /// Opens what [`Executor::keep_outcome`] sealed.
     pub(crate) fn open_outcome(
         &self,
         owner: &OwnerId,
         id: ExecutionId,
         sealed: &Sealed,
-    ) -> Result<Outcome> {
+    ) -> Result<Kept> {
         let text = self.vault.open(sealed, &binding("outcome", owner, id))?;
-        replay::read(text.expose_secret())
+        replay::read_kept(text.expose_secret())
     }
+
+    /// Opens it with its data, wherever that is.
+    pub(crate) async fn whole_outcome(
+        &self,
+        owner: &OwnerId,
+        id: ExecutionId,
+        sealed: &Sealed,
+    ) -> Result<Outcome> {
+        let (status, form, artifact) = match self.open_outcome(owner, id, sealed)? {
+            Kept::Whole(outcome) => return Ok(outcome),
+            Kept::Spilled(status, form, artifact) => (status, form, artifact),
+        };
+        let mut bytes = BytesMut::new();
+        while (bytes.len() as u64) < artifact.bytes {
+            let from = bytes.len() as u64;
+            let part = self.artifacts.read((owner, id), artifact, from, u32::MAX).await?;
+            if part.is_empty() {
+                return Err(Error::internal("an artifact is shorter than it was"));
+            }
+            bytes.extend_from_slice(&part);
+        }
+        Ok(Outcome::Answer { status, data: form.data(bytes.freeze())? })
+    }
+}
+
+/// What of an outcome is too large for a record.
+fn large(outcome: &Outcome, most: usize) -> Option<(StatusCode, Form, Bytes)> {
+    let Outcome::Answer { status, data } = outcome else { return None };
+    let (form, bytes) = match data {
+        Data::Empty => return None,
+        Data::Json(bytes) => (Form::Json, bytes.clone()),
+        Data::Text(text) if text.len() > most => (Form::Text, text.clone().into()),
+        Data::Text(_) => return None,
+        Data::Binary { content_type, bytes } => (Form::Binary(content_type.clone()), bytes.clone()),
+    };
+    (bytes.len() > most).then_some((*status, form, bytes))
 }
 
 fn binding(field: &str, owner: &OwnerId, id: ExecutionId) -> Binding {

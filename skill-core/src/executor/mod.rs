@@ -12,6 +12,7 @@ mod renew;
 mod replay;
 mod retry;
 mod send;
+mod under_way;
 mod verify;
 
 use std::{sync::Arc, time::Duration};
@@ -30,12 +31,14 @@ use self::{
 };
 pub(crate) use self::{
     renew::{Flights, Renewer, negotiate},
-    replay::{check_key, hash, read as read_outcome, write as write_outcome},
+    replay::{Kept, check_key, hash, read as read_outcome, write as write_outcome},
     retry::retry_after,
     send::{Answered, Gate, Sending},
+    under_way::UnderWay,
 };
 use crate::{
     access::{Admitted, Caller, Intent, Keys, authorize},
+    artifact::Artifacts,
     call::{CallRequest, Reply},
     catalog::{Catalog, Operation},
     clock::{Clock, Deadline},
@@ -106,11 +109,13 @@ pub struct Executor {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) vault: Arc<Vault>,
     pub(crate) credentials: Arc<dyn CredentialStore>,
+    pub(crate) artifacts: Artifacts,
     pub(crate) connections: Arc<Connections>,
     pub(crate) renewer: Arc<Renewer>,
     pub(crate) links: Arc<Links>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) history: Arc<History>,
+    pub(crate) under_way: UnderWay,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -235,13 +240,20 @@ impl Executor {
                 return replay;
             }
         }
-        let how = (call, deadline, None);
-        let answered = self.attempt(caller, how, action, &mut run.execution).await;
+        let (how, id) = ((call, deadline, None), run.execution.id);
+        let attempt = self.attempt(caller, how, action, &mut run.execution);
+        let answered = match is_durable {
+            true => self.under_way.during(id, attempt).await,
+            false => attempt.await,
+        };
         run.settle(&answered);
         if call.keeps_bodies {
-            run.keep(call, &answered);
+            run.keep(call, &answered).await;
         }
-        if is_durable && let Err(error) = self.record_last(call, run, &answered).await {
+        // What is large does not wait in memory.
+        if (is_durable || run.is_large())
+            && let Err(error) = self.record_last(call, run, &answered).await
+        {
             // What was answered stays true: an error would ask for a second effect.
             tracing::error!(
                 execution = %run.execution.id, error = %error.log_line(),
@@ -417,7 +429,7 @@ impl Executor {
         match self.store.begin(run, idempotency.as_ref(), until).await? {
             Begun::New => Ok(None),
             Begun::Same(id, sealed) => {
-                let outcome = self.open_outcome(&run.owner, id, &sealed)?;
+                let outcome = self.whole_outcome(&run.owner, id, &sealed).await?;
                 Ok(Some(replay::reply(id, outcome)))
             }
             Begun::Running(_) => {

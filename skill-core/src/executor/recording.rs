@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Executor, history::Room, observe::Event, replay, send::Answered};
+use super::{Executor, KEPT, history::Room, observe::Event, replay, send::Answered};
 use crate::{
     access::Caller,
     call::{CallRequest, Reply},
@@ -89,14 +89,25 @@ impl<'a> Recording<'a> {
         })
     }
 
-    /// Keeps inputs and outcome, within bounds.
-    pub(super) fn keep(&mut self, call: &CallRequest, answered: &Result<Answered>) {
-        let (owner, id) = (&self.execution.owner, self.execution.id);
-        let input = self.executor.seal_input(owner, id, call);
-        let outcome = self.executor.seal_outcome(owner, id, &replay::outcome(answered));
+    /// Keeps inputs and outcome, within bounds. What cannot be kept is no reason to lose an answer.
+    pub(super) async fn keep(&mut self, call: &CallRequest, answered: &Result<Answered>) {
+        let (owner, id) = (self.execution.owner.clone(), self.execution.id);
         let most = self.executor.settings.kept_bytes;
-        let kept = |sealed: Result<Sealed>| sealed.ok().filter(|sealed| sealed.0.len() <= most);
-        self.bodies = (kept(input), kept(outcome));
+        let input = self.executor.seal_input(&owner, id, call);
+        let outcome = replay::outcome(answered);
+        let outcome = self.executor.keep_outcome((&owner, id), &outcome, most).await;
+        let kept = |sealed: Result<Sealed>| {
+            sealed.inspect_err(|error| {
+                tracing::warn!(execution = %id, error = %error.log_line(), "a body is not kept");
+            })
+        };
+        self.bodies = (kept(input).ok(), kept(outcome).ok());
+    }
+
+    /// Whether what is kept of it takes much memory.
+    pub(super) fn is_large(&self) -> bool {
+        let bodies = [&self.bodies.0, &self.bodies.1].into_iter().flatten();
+        bodies.map(|sealed| sealed.0.len()).sum::<usize>() > KEPT
     }
 
     /// Notes what the answer means for the run.

@@ -1,6 +1,7 @@
 //! Idempotency: the first outcome of a request, kept sealed to be given again.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -8,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::send::Answered;
 use crate::{
+    artifact::Artifact,
     call::{Data, Failure, Outcome, Reply},
     error::{Detail, Error, ErrorKind, Result},
     id::ExecutionId,
@@ -39,6 +41,44 @@ pub(crate) fn hash(
     Ok(Sha256::digest(inputs).into())
 }
 
+/// What the bytes of an artifact are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Form {
+    /// JSON.
+    Json,
+    /// Text.
+    Text,
+    /// Anything else, and what the service called it.
+    Binary(String),
+}
+
+impl Form {
+    /// The data of this form.
+    pub(crate) fn data(self, bytes: Bytes) -> Result<Data> {
+        Ok(match self {
+            Self::Json => Data::Json(bytes),
+            Self::Text => Data::Text(String::from_utf8(bytes.into()).map_err(Error::internal)?),
+            Self::Binary(content_type) => Data::Binary { content_type, bytes },
+        })
+    }
+}
+
+/// An outcome as a record holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// All of it.
+    Whole(Outcome),
+    /// All but the data, which is elsewhere.
+    Spilled(StatusCode, Form, Artifact),
+}
+
+/// Writes an outcome whose data is elsewhere, to be sealed.
+pub(super) fn write_spilled(status: StatusCode, form: Form, artifact: Artifact) -> Result<Vec<u8>> {
+    let written = Written::Spilled { status: status.as_u16(), form, artifact };
+    serde_json::to_vec(&written).map_err(Error::internal)
+}
+
 /// An outcome as it is sealed. Version 1; members are only ever added.
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
@@ -58,6 +98,12 @@ enum Written {
     },
     Empty {
         status: u16,
+    },
+    /// The data is an artifact.
+    Spilled {
+        status: u16,
+        form: Form,
+        artifact: Artifact,
     },
     Failed {
         kind: String,
@@ -111,7 +157,15 @@ fn pairs(details: &[Detail]) -> Vec<(String, String)> {
 
 /// Reads what [`write()`] wrote.
 pub(crate) fn read(text: &str) -> Result<Outcome> {
-    let unreadable = || Error::internal("a recorded outcome cannot be read");
+    match read_kept(text)? {
+        Kept::Whole(outcome) => Ok(outcome),
+        Kept::Spilled(..) => Err(unreadable()),
+    }
+}
+
+/// Reads what [`write()`] or [`write_spilled`] wrote.
+pub(super) fn read_kept(text: &str) -> Result<Kept> {
+    let status_of = |status| StatusCode::from_u16(status).map_err(|_| unreadable());
     let (status, data) = match serde_json::from_str(text).map_err(|_| unreadable())? {
         Written::Json { status, text } => (status, Data::Json(text.into())),
         Written::Text { status, text } => (status, Data::Text(text)),
@@ -120,15 +174,22 @@ pub(crate) fn read(text: &str) -> Result<Outcome> {
             let bytes = STANDARD.decode(base64).map_err(|_| unreadable())?.into();
             (status, Data::Binary { content_type, bytes })
         }
+        Written::Spilled { status, form, artifact } => {
+            return Ok(Kept::Spilled(status_of(status)?, form, artifact));
+        }
         Written::Failed { kind, message, details, action_url } => {
             let kind = ErrorKind::parse(&kind).unwrap_or(ErrorKind::Internal);
             let details = details.into_iter().map(|(field, issue)| Detail { field, issue });
             let details = details.collect();
-            return Ok(Outcome::Failed(Failure { kind, message, details, action_url }));
+            let failure = Failure { kind, message, details, action_url };
+            return Ok(Kept::Whole(Outcome::Failed(failure)));
         }
     };
-    let status = StatusCode::from_u16(status).map_err(|_| unreadable())?;
-    Ok(Outcome::Answer { status, data })
+    Ok(Kept::Whole(Outcome::Answer { status: status_of(status)?, data }))
+}
+
+fn unreadable() -> Error {
+    Error::internal("a recorded outcome cannot be read")
 }
 
 /// The answer to a repeat of the call that ended so.
@@ -138,6 +199,6 @@ pub(super) fn reply(execution: ExecutionId, outcome: Outcome) -> Result<Reply> {
             let (headers, timing) = (HeaderMap::new(), Timing::default());
             Ok(Reply { execution, status, headers, data, timing, is_replay: true })
         }
-        Outcome::Failed(failure) => Err(failure.error().of_run(execution)),
+        Outcome::Failed(failure) => Err(failure.error().of_run(execution).replayed()),
     }
 }

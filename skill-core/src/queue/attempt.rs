@@ -24,9 +24,10 @@ use crate::{
     executor::{Event, Gate, Sending, retry_after},
     id,
     record::{
+        Sealed,
         audit::Actor,
         execution::{Execution, State},
-        run::{Claimed, Work},
+        run::{Claimed, Finished, Work},
     },
     skill::Skill,
 };
@@ -191,7 +192,7 @@ impl Shared {
 
     async fn work(self: Arc<Self>, claimed: Claimed, held: Arc<Held>) {
         let mut run = claimed.execution.clone();
-        let waited = self.clock.now().duration_since(claimed.work.run_at);
+        let waited = self.now().duration_since(claimed.work.run_at);
         let waited = Duration::try_from(waited).unwrap_or_default();
         self.executor.observer.hear(&Event::Started { run: &run, waited });
         self.live.signal(run.id);
@@ -216,7 +217,12 @@ impl Shared {
                 format!("the process ended {} times while it worked on the run", claimed.crashes);
             return Some(Error::new(ErrorKind::ActionFailed, message));
         }
-        (self.clock.now() >= claimed.work.deadline).then(too_late)
+        self.left(claimed).is_zero().then(too_late)
+    }
+
+    fn left(&self, claimed: &Claimed) -> Duration {
+        let life = (claimed.execution.created_at, claimed.work.deadline);
+        self.tide.left(&*self.clock, life)
     }
 
     /// The attempt itself, until it ends or has to stop.
@@ -226,8 +232,7 @@ impl Shared {
         run: &mut Execution,
         held: &Arc<Held>,
     ) -> Ended {
-        let left = claimed.work.deadline.duration_since(self.clock.now());
-        let deadline = Deadline::after(Duration::try_from(left).unwrap_or_default());
+        let deadline = Deadline::after(self.left(claimed));
         let stand = Stand {
             had: run.attempts.saturating_sub(claimed.crashes),
             most: self.settings.attempts,
@@ -255,7 +260,7 @@ impl Shared {
     /// What becomes of a run whose attempt the stopping engine cut short.
     fn stopped(&self, held: &Held) -> Ended {
         match held.sent() {
-            Sent::Nothing => Ended::Undone(self.clock.now()),
+            Sent::Nothing => Ended::Undone(self.now()),
             Sent::Repeatable => Ended::Again(Duration::ZERO, "stopped"),
             Sent::Once => {
                 let message = "the engine stopped after the request had gone out: it may have \
@@ -439,7 +444,7 @@ fn too_late() -> Error {
 impl Shared {
     /// Says how the attempt ended, unless the run is no longer ours.
     async fn conclude(&self, mut run: Execution, ended: Ended, held: &Held) {
-        let now = self.clock.now();
+        let now = self.now();
         let (mut run_at, mut outcome, mut is_undone) = (now, None, false);
         let mut reason = "stopped";
         run.state = State::Queued;
@@ -456,17 +461,17 @@ impl Shared {
                     Outcome::Failed(failure) => Some(failure.kind),
                     Outcome::Answer { .. } => None,
                 };
-                (run.progress, run.ended_at) = (100, Some(now));
-                outcome = self.sealed(&run, &over).await;
+                (run.progress, run.ended_at) = (100, Some(self.clock.now()));
+                match self.sealed(&run, &over, held).await {
+                    Ok(sealed) => outcome = Some(sealed),
+                    Err(error) => {
+                        tracing::error!(execution = %run.id, error = %error.log_line(), "an outcome is lost");
+                        (run.state, run.error) = (State::Error, Some(error.kind()));
+                    }
+                }
             }
         }
-        let finished = crate::record::run::Finished {
-            lease: held.lease(),
-            execution: run,
-            outcome,
-            run_at,
-            is_undone,
-        };
+        let finished = Finished { lease: held.lease(), execution: run, outcome, run_at, is_undone };
         let Some(run) = self.finish(finished, held).await else { return };
         if run.state.is_final() {
             self.executor.observer.hear(&Event::Ended(&run));
@@ -476,14 +481,22 @@ impl Shared {
         }
     }
 
-    async fn sealed(&self, run: &Execution, over: &Outcome) -> Option<crate::record::Sealed> {
-        let sealed = self.executor.seal_outcome(&run.owner, run.id, over);
-        match sealed {
-            Ok(sealed) => Some(sealed),
-            Err(error) => {
-                tracing::error!(execution = %run.id, error = %error.log_line(), "an outcome is lost");
-                None
+    /// The outcome as it is kept. One that is too large for its row, and cannot be kept elsewhere
+    /// either, is held out until it can or the lease is lost.
+    async fn sealed(&self, run: &Execution, over: &Outcome, held: &Held) -> Result<Sealed> {
+        let whose = (&run.owner, run.id);
+        loop {
+            let kept = self.executor.keep_outcome(whose, over, self.settings.result_bytes).await;
+            match kept {
+                Err(error) if error.kind() == ErrorKind::Unavailable && held.why().is_none() => {
+                    tracing::warn!(execution = %run.id, error = %error.log_line(), "not kept yet");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                kept => return kept,
             }
         }
     }
 }
+
+/// How long to wait after an outcome could not be kept.
+const PAUSE: Duration = Duration::from_secs(1);

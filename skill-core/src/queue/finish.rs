@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     error::ErrorKind,
+    executor::Kept,
     record::{execution::Execution, run::Finished},
 };
 
@@ -23,7 +24,12 @@ impl Shared {
         let mut tries = 0;
         loop {
             match self.store.finish(std::slice::from_ref(&done)).await {
-                Ok(kept) if kept.first() == Some(&true) => return Some(done.execution),
+                Ok(kept) if kept.first() == Some(&true) => {
+                    if done.execution.state.is_final() && held.has_spilled() {
+                        self.forget_steps(&done).await;
+                    }
+                    return Some(done.execution);
+                }
                 Ok(_) => {
                     let lease = held.lease();
                     if lease.fencing == done.lease.fencing {
@@ -46,6 +52,22 @@ impl Shared {
                     tokio::time::sleep(PAUSE).await;
                 }
             }
+        }
+    }
+
+    /// Removes the artifacts of a run that ended, but for its result. What stays goes with the run.
+    async fn forget_steps(&self, done: &Finished) {
+        let (owner, id) = (&done.execution.owner, done.execution.id);
+        let open = |sealed| self.executor.open_outcome(owner, id, sealed);
+        let forgotten = match done.outcome.as_ref().map(open).transpose() {
+            Ok(Some(Kept::Spilled(_, _, result))) => {
+                self.artifacts.forget(owner, id, Some(result)).await
+            }
+            Ok(_) => self.artifacts.forget(owner, id, None).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = forgotten {
+            tracing::warn!(execution = %id, error = %error.log_line(), "artifacts of steps stay");
         }
     }
 }

@@ -112,7 +112,7 @@ impl SkillHost {
             let message = "a call within a run takes no idempotency key: the run gives it one";
             return self.keep(turn, Err(Error::invalid(message)), false).await;
         }
-        let admitted = self.admit(turn).await?;
+        let admitted = self.admit(turn, target).await?;
         match target {
             Action::Endpoint(operation) => {
                 let may_repeat = operation.endpoint.info().may_repeat(true);
@@ -122,24 +122,39 @@ impl SkillHost {
         }
     }
 
-    /// Counts the call against the limits of the run's key, and waits while they are used up.
-    async fn admit(&self, turn: &mut Turn) -> Result<Admitted> {
-        let (attempt, caller) = (self.attempt(), self.attempt().admitted.caller());
-        let keys = &attempt.shared.keys;
+    /// Counts the call against the limits of the run's key and of the action, and waits while they
+    /// are used up.
+    async fn admit(&self, turn: &mut Turn, target: &Action) -> Result<Admitted> {
         loop {
-            if let Err(error) = keys.resume(caller.clone()).await {
-                let is_revoked = error.kind() == ErrorKind::Unauthenticated;
-                return Err(if is_revoked { attempt.refuse(error) } else { error });
-            }
-            let pause = match keys.admit(caller.clone()).await? {
-                Admission::Admitted(admitted) => return Ok(admitted),
-                Admission::Refused(allowance) => allowance.retry_after.unwrap_or(SHORT),
+            let pause = match self.count(target).await? {
+                Ok(admitted) => return Ok(admitted),
+                Err(pause) => pause.unwrap_or(SHORT),
             };
             if pause > SHORT {
                 let at = self.now().checked_add(pause).map_err(Error::internal)?;
                 return self.suspend(turn, at).await;
             }
             self.pause(pause).await?;
+        }
+    }
+
+    /// Counts the call; when a limit is used up, says when to come again.
+    async fn count(&self, target: &Action) -> Result<Result<Admitted, Option<Duration>>> {
+        let (attempt, keys) = (self.attempt(), &self.attempt().shared.keys);
+        let caller = attempt.admitted.caller().clone();
+        if let Err(error) = keys.resume(caller.clone()).await {
+            let is_revoked = error.kind() == ErrorKind::Unauthenticated;
+            return Err(if is_revoked { attempt.refuse(error) } else { error });
+        }
+        let admitted = match keys.admit(caller).await? {
+            Admission::Admitted(admitted) => admitted,
+            Admission::Refused(allowance) => return Ok(Err(allowance.retry_after)),
+        };
+        let Some(most) = target.rate_limit() else { return Ok(Ok(admitted)) };
+        match keys.admit_action(&admitted, &target.name(), most).await {
+            Ok(()) => Ok(Ok(admitted)),
+            Err(error) if error.kind() == ErrorKind::RateLimited => Ok(Err(error.retry_delay())),
+            Err(error) => Err(error),
         }
     }
 
@@ -247,7 +262,8 @@ impl SkillHost {
     }
 
     async fn run_within(&self, call: &CallRequest, skill: &Arc<dyn Skill>) -> Result<Value> {
-        let time = call.timeout.map_or(skill.info().timeout, |time| time.min(skill.info().timeout));
+        let most = skill.info().timeout;
+        let time = call.timeout.map_or(most, |time| time.min(most));
         let deadline = self.attempt().deadline.min(Deadline::after(time));
         let context = Self::context(&self.journal, skill, self.depth + 1);
         let work = skill.run(context, Value::Object(call.params.clone()));
@@ -305,7 +321,11 @@ impl SkillHost {
                 step::read(called)
             }
             Written::GivenUp => std::future::pending().await,
-            _ => Err(misfit()),
+            Written::Value(_)
+            | Written::Failed(_)
+            | Written::Sleeps(_)
+            | Written::Open
+            | Written::Spilled(_) => Err(misfit()),
         }
     }
 

@@ -206,15 +206,15 @@ impl Journal {
         let attempt = &self.attempt;
         let vault = &attempt.shared.executor.vault;
         let plain = vault.open_bytes(sealed, &self.binding(turn.position, &turn.name))?;
-        Ok(match read(&plain)? {
-            Written::Open => Past::None,
-            Written::Spilled(artifact) => {
-                let at = (&attempt.execution.owner, attempt.execution.id);
-                let whole = attempt.shared.artifacts.read(at, artifact, 0, u32::MAX).await?;
-                Past::Ended(read(&whole)?)
-            }
-            ended => Past::Ended(ended),
-        })
+        let written = read(&plain)?;
+        if let Written::Open = written {
+            return Ok(Past::None);
+        }
+        let Written::Spilled(artifact) = written else { return Ok(Past::Ended(written)) };
+        attempt.held.set_spilled();
+        let at = (&attempt.execution.owner, attempt.execution.id);
+        let whole = attempt.shared.artifacts.read(at, artifact, 0, u32::MAX).await?;
+        read(&whole).map(Past::Ended)
     }
 
     /// The steps of earlier attempts.
@@ -298,6 +298,7 @@ impl Journal {
         if text.len() <= SPILLS {
             return Ok(text);
         }
+        self.attempt.held.set_spilled();
         let run = &self.attempt.execution;
         let artifacts = &self.attempt.shared.artifacts;
         let artifact = artifacts.spill(&run.owner, run.id, Bytes::from(text)).await?;

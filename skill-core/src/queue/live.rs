@@ -58,6 +58,8 @@ pub(crate) struct Held {
     sent: AtomicU8,
     /// Somebody works on it: before that its row may not be there yet.
     is_begun: AtomicBool,
+    /// Some of its steps are artifacts.
+    has_spilled: AtomicBool,
 }
 
 impl fmt::Debug for Held {
@@ -77,6 +79,7 @@ impl Held {
             progress: AtomicU8::new(0),
             sent: AtomicU8::new(0),
             is_begun: AtomicBool::new(false),
+            has_spilled: AtomicBool::new(false),
         })
     }
 
@@ -125,6 +128,16 @@ impl Held {
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         Ok(())
+    }
+
+    /// Notes that some of the run's steps are artifacts.
+    pub(crate) fn set_spilled(&self) {
+        self.has_spilled.store(true, Ordering::Release);
+    }
+
+    /// Whether some of the run's steps are artifacts.
+    pub(crate) fn has_spilled(&self) -> bool {
+        self.has_spilled.load(Ordering::Acquire)
     }
 
     /// How far the run is.
@@ -188,7 +201,7 @@ impl Live {
     /// Returns the state of an engine that works on `slots` runs at once.
     pub(crate) fn new(slots: u32) -> Arc<Self> {
         Arc::new(Self {
-            slots: (slots as usize).max(1),
+            slots: slots as usize,
             places: Mutex::default(),
             held: Mutex::default(),
             listeners: Mutex::default(),

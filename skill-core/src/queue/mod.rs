@@ -9,6 +9,7 @@ mod finish;
 mod host;
 mod journal;
 mod live;
+mod narrow;
 mod recover;
 mod retry;
 mod run;
@@ -16,19 +17,21 @@ mod settings;
 mod step;
 mod submit;
 mod thread;
+mod tide;
 mod view;
 mod worker;
 
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
 use data_encoding::HEXLOWER;
+use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{live::Live, thread::Threads};
+use self::{live::Live, thread::Threads, tide::Tide};
 pub use self::{
     run::{Invoked, OnDeadline, Page, Run, Submission, Submitted},
     settings::Settings,
@@ -36,8 +39,14 @@ pub use self::{
 };
 pub use crate::call::{Failure, Outcome};
 use crate::{
-    access::Keys, artifact::Artifacts, clock::Clock, error::Result, executor::Executor, id,
-    record::run::Worker, store::Store,
+    access::Keys,
+    artifact::Artifacts,
+    clock::Clock,
+    error::Result,
+    executor::Executor,
+    id,
+    record::run::{Lane, Worker},
+    store::Store,
 };
 
 /// The runs of an engine and their queue.
@@ -75,8 +84,11 @@ pub(crate) struct Shared {
     pub(crate) live: Arc<Live>,
     /// Names this engine, from its start to its end.
     pub(crate) worker: Worker,
+    tide: Tide,
     /// Wakes the loop that claims.
     pub(crate) wake: Notify,
+    /// The lane that was served last.
+    turn: Mutex<Option<Lane>>,
     /// A run is known to wait that could be claimed: nobody goes past it.
     backlog: AtomicBool,
     /// The loop wants to hear of every place that gets free.
@@ -96,20 +108,22 @@ pub(crate) struct Shared {
 pub(crate) struct Parts {
     pub(crate) executor: Arc<Executor>,
     pub(crate) keys: Arc<Keys>,
-    pub(crate) artifacts: Artifacts,
     pub(crate) calls: TaskTracker,
 }
 
 impl Runs {
     /// Takes over what an earlier process left, and starts to work.
     pub(crate) async fn start(parts: Parts, settings: Settings) -> Result<Self> {
-        let Parts { executor, keys, artifacts, calls } = parts;
+        let Parts { executor, keys, calls } = parts;
+        let artifacts = executor.artifacts.clone();
         let (store, clock) = (executor.store.clone(), executor.clock.clone());
         let shared = Arc::new(Shared {
             live: Live::new(settings.slots),
             threads: Threads::new(settings.slots),
             worker: Worker(HEXLOWER.encode(&id::random::<8>()?)),
+            tide: Tide::new(&*clock),
             wake: Notify::new(),
+            turn: Mutex::default(),
             // Until the first look nobody knows who waits.
             backlog: AtomicBool::new(true),
             is_eager: AtomicBool::new(true),
@@ -128,6 +142,13 @@ impl Runs {
         shared.recover().await?;
         shared.serve();
         Ok(Self { shared })
+    }
+}
+
+impl Shared {
+    /// The time that the queue goes by.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.tide.now(&*self.clock)
     }
 }
 

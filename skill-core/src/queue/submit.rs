@@ -29,6 +29,9 @@ const LONGEST_DELAY: Duration = Duration::from_secs(30 * 24 * 3600);
 /// When somebody whose queue is full may come again.
 const FULL: Duration = Duration::from_secs(5);
 
+/// How much longer a run may take than whoever waits for it.
+const SLACK: Duration = Duration::from_secs(1);
+
 /// What a run needs to know of its action.
 struct Meant {
     execution: Execution,
@@ -84,8 +87,13 @@ impl Runs {
         let time = submission.call.timeout.unwrap_or(settings.timeout);
         let deadline = Deadline::after(time.min(settings.longest_timeout));
         let aborts = on_deadline == OnDeadline::Abort;
+        if on_deadline == OnDeadline::Continue {
+            // It bounds the waiting, not what goes on afterwards.
+            submission.call.timeout = None;
+        }
         if aborts {
-            submission.deadline = Some(deadline.remaining().max(Duration::from_millis(1)));
+            // The one who waits stops it; the run's own end is for the case that nobody waits.
+            submission.deadline = Some(deadline.remaining() + SLACK);
         }
         let Submitted { id, is_replay } = self.submit(admitted, submission).await?;
         let caller = admitted.caller();
@@ -147,6 +155,8 @@ impl Shared {
         let Submission { call, priority, delay, deadline, .. } = asked;
         let scope = Scope::Action(call.action.clone());
         authorize(caller, &Intent { scope, class: None }).allowed()?;
+        // Read before the other time: a run that may begin at once has begun to wait by then.
+        let base = self.now();
         let now = self.clock.now();
         let meant = self.meant(admitted, asked, now).await?;
         let id = meant.execution.id;
@@ -157,7 +167,7 @@ impl Shared {
         }
         let life = deadline.or(meant.deadline).unwrap_or(self.settings.deadline);
         let life = life.min(self.settings.longest_deadline);
-        let run_at = now.checked_add(delay).map_err(Error::internal)?;
+        let run_at = base.checked_add(delay).map_err(Error::internal)?;
         let work = Work {
             input: self.executor.seal_input(&caller.owner, id, call)?,
             scopes: caller.scopes.clone(),
@@ -259,10 +269,15 @@ impl Shared {
             Ok(mut all) => all.pop().ok_or_else(|| Error::internal("an enqueue said nothing")),
             Err(error) => Err(error),
         };
-        if !matches!(enqueued, Ok(Enqueued::New(Some(_))))
-            && let Some((held, _)) = &claimed
-        {
-            self.live.release(id, held);
+        let claimed = claimed.filter(|(held, _)| {
+            let is_claimed = matches!(enqueued, Ok(Enqueued::New(Some(_))));
+            if !is_claimed {
+                self.live.release(id, held);
+            }
+            is_claimed
+        });
+        if claimed.is_none() {
+            self.freed(false);
         }
         match enqueued? {
             Enqueued::New(lease) => {
@@ -280,6 +295,7 @@ impl Shared {
                             crashes: 0,
                             may_have_happened: false,
                         };
+                        self.served(&claimed.execution);
                         self.start(claimed, held, slot);
                     }
                     _ => self.waits(enqueue.work.run_at),
@@ -307,7 +323,7 @@ impl Shared {
         let run = &enqueue.execution;
         let slot = self.live.slot(&run.owner)?;
         let steady = self.clock.steady();
-        let until = self.clock.now().checked_add(self.settings.lease).ok()?;
+        let until = self.now().checked_add(self.settings.lease).ok()?;
         enqueue.claimed = Some((self.worker.clone(), until));
         let lease = Lease {
             owner: run.owner.clone(),
@@ -346,6 +362,11 @@ impl Shared {
         if is_ours {
             if let Some(held) = self.live.held(id) {
                 held.stop(Why::Ended);
+            }
+            self.executor.under_way.stop(id);
+            if run.version.is_some() {
+                // Artifacts of its steps. What is not gone now goes with the run.
+                drop(self.artifacts.forget(&run.owner, id, None).await);
             }
             self.executor.observer.hear(&Event::Ended(run));
             self.live.signal(id);

@@ -10,8 +10,12 @@ use crate::{
     call::{Data, Outcome},
     clock::Deadline,
     error::{Error, ErrorKind, Result},
+    executor::Kept,
     id::ExecutionId,
-    record::execution::{Execution, State},
+    record::{
+        execution::{Execution, State},
+        scope::Scope,
+    },
     store::ExecutionFilter,
 };
 
@@ -24,7 +28,8 @@ impl Runs {
     /// The run without what is kept of it.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when there is no such run, or it is another owner's or user's.
+    /// [`ErrorKind::NotFound`] when there is no such run, or it is another owner's or user's, or of
+    /// an action that the caller has no scope for.
     pub async fn execution(&self, caller: &Caller, id: ExecutionId) -> Result<Execution> {
         self.shared.look(caller, id).await
     }
@@ -39,10 +44,11 @@ impl Runs {
     }
 
     /// The caller's runs, the newest first, and how many match in all. A caller that acts for a
-    /// user sees that user's only.
+    /// user sees that user's only, and one with single scopes the runs of those actions.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] when the store does not answer.
+    /// [`ErrorKind::Unavailable`] when the store does not answer; [`ErrorKind::InvalidInput`] when
+    /// a caller with single scopes asks for a page far from the newest run by its offset.
     pub async fn list(
         &self,
         caller: &Caller,
@@ -50,10 +56,19 @@ impl Runs {
     ) -> Result<(Vec<Execution>, u64)> {
         let mut filter = filter.clone();
         filter.user = caller.user.clone().or(filter.user);
-        let history = &self.shared.executor.history;
-        let (mut runs, total) = history.list(&caller.owner, &filter).await?;
+        let (mut runs, total) = self.shared.listed(caller, &filter).await?;
         runs.iter_mut().for_each(|run| self.shared.live.overlay(run));
         Ok((runs, total))
+    }
+
+    /// How many runs of the caller's owner wait, and how many may.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when the store does not answer.
+    pub async fn waiting(&self, caller: &Caller) -> Result<(u64, u64)> {
+        let filter = ExecutionFilter { state: Some(State::Queued), limit: 1, ..Default::default() };
+        let (_, waiting) = self.shared.executor.history.list(&caller.owner, &filter).await?;
+        Ok((waiting, self.shared.settings.depth))
     }
 
     /// The calls that a run made, the oldest first.
@@ -124,25 +139,36 @@ impl Runs {
         offset: u64,
         most: u32,
     ) -> Result<Page> {
-        let run = self.get(caller, id).await?;
-        if !run.execution.state.is_final() {
+        let run = self.execution(caller, id).await?;
+        if !run.state.is_final() {
             return Err(Error::new(ErrorKind::Conflict, "the run has not ended"));
         }
-        let Some(Outcome::Answer { data, .. }) = run.outcome else {
-            return Err(Error::not_found("no result of this run is kept"));
-        };
-        let bytes = text(data);
-        let total = bytes.len();
-        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(total);
-        let to = from.saturating_add(most as usize).min(total);
-        Ok(Page { bytes: bytes.slice(from..to), total: total as u64 })
+        let executor = &self.shared.executor;
+        let none = || Error::not_found("no result of this run is kept");
+        let (_, sealed) = executor.history.bodies(&run.owner, id).await?;
+        match executor.open_outcome(&run.owner, id, &sealed.ok_or_else(none)?)? {
+            Kept::Whole(Outcome::Answer { data, .. }) => {
+                let bytes = text(data);
+                let total = bytes.len();
+                let from = usize::try_from(offset).unwrap_or(usize::MAX).min(total);
+                let to = from.saturating_add(most as usize).min(total);
+                Ok(Page { bytes: bytes.slice(from..to), total: total as u64 })
+            }
+            Kept::Spilled(_, _, artifact) => {
+                let whose = (&run.owner, id);
+                let bytes = executor.artifacts.read(whose, artifact, offset, most).await?;
+                Ok(Page { bytes, total: artifact.bytes })
+            }
+            Kept::Whole(Outcome::Failed(_)) => Err(none()),
+        }
     }
 }
 
 impl Shared {
     pub(crate) async fn look(&self, caller: &Caller, id: ExecutionId) -> Result<Execution> {
         let mut run = self.executor.history.get(&caller.owner, id).await?;
-        if caller.user.is_some() && run.user != caller.user {
+        let is_seen = caller.scopes.allows(&Scope::Action(run.action.clone()));
+        if (caller.user.is_some() && run.user != caller.user) || !is_seen {
             return Err(Error::not_found("there is no execution with this id"));
         }
         self.live.overlay(&mut run);
@@ -155,11 +181,15 @@ impl Shared {
         let open = |sealed| self.executor.open_input(owner, id, (&execution.action, &sealed));
         let input = input.map(open).transpose()?;
         let open = |sealed| self.executor.open_outcome(owner, id, &sealed);
-        let outcome = outcome.map(open).transpose()?;
-        let result_bytes = outcome.as_ref().and_then(|outcome| match outcome {
-            Outcome::Answer { data, .. } => Some(length(data)),
-            Outcome::Failed(_) => None,
-        });
+        let (outcome, result_bytes) = match outcome.map(open).transpose()? {
+            None => (None, None),
+            Some(Kept::Spilled(_, _, artifact)) => (None, Some(artifact.bytes)),
+            Some(Kept::Whole(Outcome::Answer { status, data })) => {
+                let length = length(&data);
+                (Some(Outcome::Answer { status, data }), Some(length))
+            }
+            Some(Kept::Whole(failed)) => (Some(failed), None),
+        };
         Ok(Run {
             input: input.map(|call| call.params.into()),
             outcome: outcome.filter(|_| execution.state != State::Cancelled),

@@ -1,7 +1,7 @@
 //! Workers: one loop that claims, one task that shows signs of life, and an attempt for each run.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -15,7 +15,10 @@ use crate::{
     clock::Deadline,
     error::Result,
     executor::Event,
-    record::run::{Claim, Claimed, Lane, Lease},
+    record::{
+        execution::Execution,
+        run::{Claim, Claimed, Lane, Lease},
+    },
 };
 
 /// How often the queue is looked at although nobody said anything.
@@ -73,16 +76,15 @@ impl Shared {
 
     /// Notes that a run waits from `run_at` on.
     pub(super) fn waits(&self, run_at: Timestamp) {
-        if run_at <= self.clock.now() {
+        if run_at <= self.now() {
             self.backlog.store(true, Ordering::Release);
         }
         self.wake.notify_one();
     }
 
     async fn claim_until_closed(self: Arc<Self>) {
-        let mut after = None;
         while !self.is_closed() {
-            let pause = match self.claim_all(&mut after).await {
+            let pause = match self.claim_all().await {
                 Ok(pause) => pause,
                 Err(error) => {
                     tracing::error!(error = %error.log_line(), "no runs can be claimed");
@@ -95,11 +97,13 @@ impl Shared {
                 () = tokio::time::sleep(pause) => {}
                 () = self.closed.cancelled() => {}
             }
+            // Places that get free at the same time are filled at the same time.
+            tokio::task::yield_now().await;
         }
     }
 
     /// Claims until nothing waits or no place is free; returns when to look again.
-    async fn claim_all(self: &Arc<Self>, after: &mut Option<Lane>) -> Result<Duration> {
+    async fn claim_all(self: &Arc<Self>) -> Result<Duration> {
         loop {
             self.is_eager.store(true, Ordering::Release);
             let (slots, saturated) = self.live.free_slots();
@@ -108,21 +112,19 @@ impl Shared {
                 return Ok(SWEEP);
             }
             self.backlog.store(false, Ordering::Release);
-            let (now, steady, asked) = (self.clock.now(), self.clock.steady(), slots.len());
+            let (now, steady, asked) = (self.now(), self.clock.steady(), slots.len());
             self.keep_ahead_of(now).await?;
             let want = Claim {
                 worker: self.worker.clone(),
                 now,
                 until: now + self.settings.lease,
                 most: u32::try_from(asked).unwrap_or(u32::MAX),
-                after: after.clone(),
+                after: self.turn().clone(),
                 saturated,
             };
             let claimed = self.store.claim(&want).await?;
             if let Some(last) = claimed.last() {
-                let owner = last.execution.owner.clone();
-                let namespace = last.execution.action.namespace.clone();
-                *after = Some(Lane { owner, namespace });
+                self.served(&last.execution);
             }
             let is_short = claimed.len() < asked;
             for (claimed, slot) in claimed.into_iter().zip(slots) {
@@ -138,6 +140,16 @@ impl Shared {
                 return self.next_look(now).await;
             }
         }
+    }
+
+    /// Notes whose turn it was.
+    pub(super) fn served(&self, run: &Execution) {
+        let (owner, namespace) = (run.owner.clone(), run.action.namespace.clone());
+        *self.turn() = Some(Lane { owner, namespace });
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Option<Lane>> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn next_look(&self, now: Timestamp) -> Result<Duration> {
@@ -192,7 +204,7 @@ impl Shared {
         if all.is_empty() {
             return Ok(());
         }
-        let (now, steady, hold) = (self.clock.now(), self.clock.steady(), self.settings.lease);
+        let (now, steady, hold) = (self.now(), self.clock.steady(), self.settings.lease);
         let until = now + hold;
         let leases: Vec<(Lease, u8)> =
             all.iter().map(|held| (held.lease(), held.progress())).collect();
@@ -217,7 +229,7 @@ impl Shared {
     }
 
     /// Tells whoever listens that a run is lost to this process.
-    pub(super) fn lost(&self, run: &crate::record::execution::Execution) {
+    pub(super) fn lost(&self, run: &Execution) {
         self.executor.observer.hear(&Event::Lost(run));
     }
 }

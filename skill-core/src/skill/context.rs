@@ -50,6 +50,10 @@ impl StepName {
 }
 
 /// Which run a skill is part of.
+///
+/// ```
+/// fn key(run: &skill_core::skill::RunInfo, step: &str) -> String { format!("{}/{step}", run.id) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunInfo {
     /// The run. A skill that another one calls is part of that one's run.
@@ -67,6 +71,11 @@ pub struct RunInfo {
 }
 
 /// What a step does, once it is polled.
+///
+/// ```
+/// use skill_core::skill::Work;
+/// let work: Work<'_> = Box::pin(async { Ok(1.into()) });
+/// ```
 pub type Work<'a> = Pin<Box<dyn Future<Output = Result<Value>> + Send + 'a>>;
 
 /// What the engine does for a running skill. [`SkillContext`] says what each means.
@@ -110,6 +119,19 @@ const _: Option<&dyn Host> = None;
 ///   the step again.
 /// - An error of the context is passed up: it may mean that the run is suspended, was cancelled or
 ///   is somebody else's by now. Whatever the skill returns after such an error does not count.
+///
+/// ```
+/// use std::time::Duration;
+/// use serde_json::{Value, json};
+/// use skill_core::{Result, call::CallRequest, skill::SkillContext};
+///
+/// async fn remind(context: SkillContext, _: Value) -> Result<Value> {
+///     let list = context.call(CallRequest::new("github", "list_issues")?).await?;
+///     context.sleep(Duration::from_secs(24 * 3600)).await?;
+///     let left: usize = context.step("count", || async { Ok(list.data.json()?.to_string().len()) }).await?;
+///     Ok(json!({"left": left}))
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct SkillContext {
     host: Arc<dyn Host>,

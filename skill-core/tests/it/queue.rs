@@ -3,6 +3,7 @@
 mod cancel;
 mod crash;
 mod fair;
+mod file;
 mod look;
 mod retry;
 mod skills;
@@ -20,7 +21,7 @@ use serde_json::Value;
 use skill_core::{
     Engine, Result,
     access::{Admission, Admitted, Caller},
-    call::{CallRequest, Data, Outcome},
+    call::{CallRequest, Outcome},
     clock::{Clock, Deadline},
     engine::Builder,
     id::ExecutionId,
@@ -195,11 +196,4 @@ where
     F: Future<Output = Result<Value>> + Send + 'static,
 {
     skill_with(name, |_| (), work)
-}
-
-fn json_of(run: &Run) -> Data {
-    match &run.outcome {
-        Some(Outcome::Answer { data, .. }) => data.clone(),
-        other => panic!("no answer: {other:?}"),
-    }
 }

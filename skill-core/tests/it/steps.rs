@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use skill_core::{
     Error, ErrorKind, Result,
     access::{Admission, Admitted, Caller},
+    artifact::{ArtifactStore, MemoryArtifacts},
     call::{Failure, Outcome},
     clock::Deadline,
     engine::Builder,
@@ -273,20 +274,62 @@ async fn how_far_a_run_is_can_be_seen_and_never_goes_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_large_value_of_a_step_is_there_in_the_next_attempt() {
+async fn a_large_value_of_a_step_is_an_artifact_until_the_run_has_ended() {
     let log = Log::default();
-    let desk = Desk::new([order(&log, |context, log| async move {
+    let skill = order(&log, |context, log| async move {
         let work = || async {
             log.add("read");
             Ok("x".repeat(1 << 20))
         };
         let text: String = context.step("read", work).await?;
         if log.add("attempt") == 1 { Err(passing()) } else { Ok(json!(text.len())) }
-    })])
-    .await;
+    });
+    let artifacts = Arc::new(MemoryArtifacts::default());
+    let world = World::with(Arc::new(MemoryStore::new()), |builder| {
+        let queue = Settings { backoff: Duration::from_secs(60), ..Settings::default() };
+        with(builder, std::slice::from_ref(&skill)).queue(queue).artifacts(artifacts.clone())
+    });
+    let desk = Desk { world: world.await };
     let id = desk.submit().await;
+    desk.until(&log, "attempt", 1).await;
+    desk.until_queued(id).await;
+    let owner = desk.world.caller.owner.clone();
+    assert_eq!(artifacts.runs().await.unwrap(), [(owner, id)]);
+    desk.world.clock.advance(Duration::from_secs(60));
     assert_eq!(desk.value(id).await, 1 << 20);
     assert_eq!(log.all(), "read attempt attempt");
+    assert!(artifacts.runs().await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_result_is_read_in_pieces_and_stays_when_its_steps_go() {
+    let log = Log::default();
+    let skill = order(&log, |context, log| async move {
+        let text: String = context.step("read", || async { Ok("y".repeat(3 << 20)) }).await?;
+        log.add("read");
+        Ok(json!(text))
+    });
+    let artifacts = Arc::new(MemoryArtifacts::default());
+    let world = World::with(Arc::new(MemoryStore::new()), |builder| {
+        with(builder, std::slice::from_ref(&skill)).artifacts(artifacts.clone())
+    });
+    let desk = Desk { world: world.await };
+    let id = desk.submit().await;
+    let run = desk.ended(id).await;
+    let length = (3 << 20) + 2;
+    assert_eq!((run.outcome, run.result_bytes), (None, Some(length)));
+    let (runs, caller) = (desk.world.engine.runs(), &desk.world.caller);
+    let mut text = Vec::new();
+    while (text.len() as u64) < length {
+        let page = runs.result(caller, id, text.len() as u64, 1_000_000).await.unwrap();
+        assert_eq!(page.total, length);
+        text.extend_from_slice(&page.bytes);
+    }
+    assert_eq!(text, format!("\"{}\"", "y".repeat(3 << 20)).into_bytes());
+    assert_eq!(artifacts.runs().await.unwrap().len(), 1);
+    assert_eq!(artifacts.forget(&caller.owner, id, None).await.unwrap(), 1);
+    let gone = runs.result(caller, id, 0, 10).await;
+    assert_eq!(gone.unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test(start_paused = true)]

@@ -55,10 +55,10 @@ impl Writer {
     /// Does `work` as one transaction; returns after the commit.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Session) -> Work<T> + Send + 'static,
+        work: impl FnMut(&Session) -> Work<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        let command = Box::new(Waiting { work: Some(work), found: None, reply });
+        let command = Box::new(Waiting { work, found: None, reply });
         let Some(commands) = &self.commands else { return Err(gone()) };
         commands.send(command).await.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
@@ -81,7 +81,7 @@ fn gone() -> Error {
 trait Command: Send {
     /// Whether anybody waits for the answer.
     fn is_wanted(&self) -> bool;
-    /// Does the work and keeps what it found.
+    /// Does the work and keeps what it found. Done again when what it wrote was undone.
     fn run(&mut self, session: &Session) -> Ended;
     /// Answers, after the commit ended so.
     fn answer(self: Box<Self>, commit: &Work<()>);
@@ -97,7 +97,7 @@ enum Ended {
 }
 
 struct Waiting<T, F> {
-    work: Option<F>,
+    work: F,
     found: Option<Work<T>>,
     reply: oneshot::Sender<Result<T>>,
 }
@@ -105,15 +105,14 @@ struct Waiting<T, F> {
 impl<T, F> Command for Waiting<T, F>
 where
     T: Send,
-    F: FnOnce(&Session) -> Work<T> + Send,
+    F: FnMut(&Session) -> Work<T> + Send,
 {
     fn is_wanted(&self) -> bool {
         !self.reply.is_closed()
     }
 
     fn run(&mut self, session: &Session) -> Ended {
-        let Some(work) = self.work.take() else { return Ended::Badly };
-        match self.found.insert(caught(|| work(session))) {
+        match self.found.insert(caught(|| (self.work)(session))) {
             Ok(_) => Ended::Well,
             Err(failure) if failure.is_of_the_disk() => {
                 Ended::ByTheDisk(failure.error().log_line())
@@ -182,38 +181,57 @@ impl Writing {
         if group.is_empty() {
             return Ok(());
         }
+        // Hardly any command ends badly, and savepoints cost more than most commands do: so the
+        // group is tried without them first.
         self.execute("BEGIN IMMEDIATE")?;
-        // A command alone needs no savepoint: the transaction is one.
-        let is_alone = group.len() == 1;
-        for command in group {
-            if !is_alone {
-                self.execute("SAVEPOINT command")?;
-            }
-            match command.run(&self.session) {
-                Ended::Well => self.session.keep_command(),
-                Ended::ByTheDisk(cause) => {
-                    self.stop(&cause);
-                    return Err(Failure::Stopped);
-                }
-                // Some errors make SQLite undo the whole transaction.
-                Ended::Badly if self.session.is_autocommit() => return Err(Failure::Undone),
-                Ended::Badly => {
-                    self.session.forget_command();
-                    if is_alone {
-                        return Ok(());
-                    }
-                    self.execute("ROLLBACK TO command")?;
-                }
-            }
-            if !is_alone {
-                self.execute("RELEASE command")?;
-            }
+        if !self.run_together(group)? {
+            self.execute("ROLLBACK")?;
+            self.session.forget_commit();
+            self.execute("BEGIN IMMEDIATE")?;
+            self.run_apart(group)?;
         }
         self.session.write_counts()?;
         self.execute("COMMIT")?;
         self.session.keep_commit();
         self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Runs the commands until one ends badly; whether none did.
+    fn run_together(&mut self, group: &mut [Box<dyn Command>]) -> Work<bool> {
+        for command in group {
+            match command.run(&self.session) {
+                Ended::Well => self.session.keep_command(),
+                Ended::Badly if self.session.is_autocommit() => return Err(Failure::Undone),
+                Ended::Badly => return Ok(false),
+                Ended::ByTheDisk(cause) => return Err(self.stopped(&cause)),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Runs the commands, and undoes those that end badly without the others.
+    fn run_apart(&mut self, group: &mut [Box<dyn Command>]) -> Work<()> {
+        for command in group {
+            self.execute("SAVEPOINT command")?;
+            match command.run(&self.session) {
+                Ended::Well => self.session.keep_command(),
+                // Some errors make SQLite undo the whole transaction.
+                Ended::Badly if self.session.is_autocommit() => return Err(Failure::Undone),
+                Ended::Badly => {
+                    self.session.forget_command();
+                    self.execute("ROLLBACK TO command")?;
+                }
+                Ended::ByTheDisk(cause) => return Err(self.stopped(&cause)),
+            }
+            self.execute("RELEASE command")?;
+        }
+        Ok(())
+    }
+
+    fn stopped(&mut self, cause: &str) -> Failure {
+        self.stop(cause);
+        Failure::Stopped
     }
 
     fn execute(&self, sql: &str) -> Work<()> {

@@ -189,3 +189,23 @@ async fn a_repeated_invocation_is_given_the_first_outcome() {
     assert_eq!((again.execution.id, again.is_replay), (first.execution.id, true));
     assert_eq!(answer(&again), json!("done"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_past_the_queue_is_cancelled_when_others_can_see_it() {
+    let world = flowing().await;
+    world.script.hang();
+    let (engine, caller) = (world.engine.clone(), world.caller.clone());
+    let calling =
+        tokio::spawn(async move { engine.call(&caller, write().idempotency_key("k")).await });
+    world.sent_to("open.test/items", 1).await;
+    let filter = skill_core::store::ExecutionFilter::default();
+    let (runs, _) = world.engine.runs().list(&world.caller, &filter).await.unwrap();
+    let run = world.engine.runs().cancel(&world.caller, runs[0].id).await.unwrap();
+    assert_eq!(run.state, State::Cancelled);
+    let error = calling.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(world.state(run.id).await, State::Cancelled);
+    let again = world.engine.call(&world.caller, write().idempotency_key("k")).await.unwrap_err();
+    assert_eq!((again.kind(), again.execution()), (ErrorKind::Conflict, error.execution()));
+    assert_eq!(world.script.count("open.test/items"), 1);
+}

@@ -124,6 +124,7 @@ async fn owners_take_turns() {
 async fn the_higher_priority_goes_first() {
     let (world, meter) = metered(1, None).await;
     for (n, priority) in [(0, 0), (1, 0), (2, -5), (3, 7), (4, 0), (5, 7)] {
+        tokio::time::sleep(Duration::from_millis(2)).await;
         let submission = Submission { priority, ..work(n) };
         world.submit_as(&world.caller, submission).await.unwrap();
     }

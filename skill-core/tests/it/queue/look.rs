@@ -96,6 +96,7 @@ async fn calls_past_the_queue_are_found_and_listed_too() {
     let kept = world.engine.call(&world.caller, read().keeping_bodies()).await.unwrap();
     let run = runs.get(&world.caller, kept.execution).await.unwrap();
     assert_eq!((answer(&run), run.input), (json!({"login": "ada"}), Some(json!({"id": "7"}))));
+    tokio::time::sleep(Duration::from_millis(2)).await;
     let id = world.submit(read()).await;
     world.ended(id).await;
     let filter = ExecutionFilter::default();

@@ -251,7 +251,7 @@ async fn a_limit_that_is_used_up_is_waited_for() {
     let plan = Plan { per_minute: Some(3), ..Plan::default() };
     let plans = Plans::new("small", [("small".to_owned(), plan)], []).unwrap();
     let world = World::with(Arc::new(MemoryStore::new()), |builder| {
-        with(builder.plans(plans.clone()), &[skill.clone()])
+        with(builder.plans(plans.clone()), std::slice::from_ref(&skill))
     });
     let desk = Desk { world: world.await };
     let (_, caller) = key(&desk, &["*"]).await;
@@ -264,6 +264,27 @@ async fn a_limit_that_is_used_up_is_waited_for() {
     // Waiting is no attempt.
     assert_eq!(desk.value(id).await, 1);
     assert_eq!(desk.world.script.sent().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_of_an_action_is_waited_for() {
+    let log = Log::default();
+    let inner = named("inner", &log, |_, log| async move {
+        log.add("inner");
+        Ok(json!(null))
+    });
+    let skill = order(&log, |context, _| async move {
+        context.call(call("shop", "inner")).await?;
+        context.call(call("shop", "inner")).await?;
+        Ok(json!(context.run().attempt))
+    });
+    let desk = Desk::new([skill, inner.rate_limit(1).build().unwrap()]).await;
+    let id = desk.submit().await;
+    desk.until(&log, "inner", 1).await;
+    desk.until_queued(id).await;
+    desk.world.clock.advance(Duration::from_secs(61));
+    assert_eq!(desk.value(id).await, 1);
+    assert_eq!(log.count("inner"), 2);
 }
 
 /// `shop/order` calls `shop/NAME` and adds what that comes to.
