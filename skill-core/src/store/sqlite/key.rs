@@ -95,13 +95,14 @@ impl KeyStore for SqliteStore {
     async fn rotate_key(&self, owner: &OwnerId, rotate: &Rotate) -> Result<Rotation> {
         let (owner, rotate) = (owner.clone(), rotate.clone());
         self.write(move |connection| {
-            let Rotate { old: id, successor, end, most } = rotate;
+            let Rotate { old: id, successor, end, most } = &rotate;
+            let (id, end, most) = (*id, *end, *most);
             let (at, lasts) = (successor.created_at, end > successor.created_at);
             if !is_live(connection, &owner, id, at)? {
                 return Ok(Rotation::Ended);
             }
             if let Some(most) = most.filter(|_| lasts)
-                && live(connection, &successor, Some(id))? >= u64::from(most)
+                && live(connection, successor, Some(id))? >= u64::from(most)
             {
                 return Ok(Rotation::Full);
             }
@@ -112,7 +113,7 @@ impl KeyStore for SqliteStore {
             };
             let end = end.max(at).as_microsecond();
             execute(connection, sql, params![id.to_string(), end])?;
-            insert(connection, &successor).map(|()| Rotation::Done)
+            insert(connection, successor).map(|()| Rotation::Done)
         })
         .await
     }
