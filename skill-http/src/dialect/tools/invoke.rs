@@ -49,7 +49,7 @@ pub(super) fn routes() -> Vec<Route> {
                 "type": "integer", "minimum": -PRIORITY, "maximum": PRIORITY, "default": 0,
             }),
         )
-        .header("Idempotency-Key", text())
+        .header("Idempotency-Key", json!({"type": "string", "minLength": 1, "maxLength": 255}))
         .header("Skill-Connection", text())
         .answer(200, "It ran, and this is what it answered", done_schema())
         .answer(202, "It is queued: its inputs are on disk", queued_schema())
