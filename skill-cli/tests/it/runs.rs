@@ -193,7 +193,7 @@ fn a_result_that_is_too_large_for_the_database_is_printed_whole() {
     let upstream = Upstream::start();
     let skill = connected(&upstream);
     configure(&skill, &upstream, "runs.result_bytes = 16\n");
-    let name = "é".repeat(20);
+    let name = "é".repeat(40_000);
     let output = skill.run(&["run", "echo/make_thing", "--name", &name]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(parsed(&output)["body"]["name"], *name);
@@ -250,4 +250,17 @@ fn a_stop_delivers_every_answer_under_way_and_keeps_every_queued_run() {
     }
     assert_eq!(upstream.slow() as usize, CALLS + RUNS, "none is lost and none is doubled");
     assert!(server.stop().success());
+}
+
+#[test]
+fn a_run_that_does_not_end_in_time_goes_back_to_the_queue() {
+    let upstream = Upstream::start();
+    let skill = connected(&upstream);
+    configure(&skill, &upstream, "timeouts.drain_s = 1\n");
+    let server = skill.serve();
+    let id = queued(&skill, &["echo/get_slow", "--ms", "25000"]);
+    upstream.wait_for_slow();
+    assert!(server.stop().success());
+    assert_eq!(status(&skill, &id), "queued");
+    assert_eq!(skill.json(&["runs", "cancel", &id])["status"], "cancelled");
 }
