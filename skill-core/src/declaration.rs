@@ -92,7 +92,7 @@ impl<'a> Source<'a> {
     }
 
     /// As [`Source::read`], with values that stand instead of the text's. The keys are dotted; one
-    /// value replaces a string, several a list.
+    /// value replaces a string, several a list, none takes a string away.
     ///
     /// # Errors
     /// As [`Source::read`].
@@ -178,6 +178,10 @@ fn put(table: &mut DeTable<'_>, key: &str, values: &[String]) {
         if let Some(DeValue::Table(inner)) = table.get_mut(first).map(Spanned::get_mut) {
             put(inner, rest, values);
         }
+        return;
+    }
+    if values.is_empty() && key != "scopes" {
+        table.remove(key);
         return;
     }
     let text = |value: &String| DeValue::String(value.clone().into());

@@ -57,7 +57,12 @@ pub fn declared(
     let bases = bases.into_iter();
     let source =
         bases.fold(Source::new(file, text), |source, (file, text)| source.extending(file, text));
-    source.read_with(&overrides.0, |top| {
+    let mut instead = overrides.0.clone();
+    if instead.contains_key("auth.authorize_url") && !instead.contains_key("auth.issuer") {
+        // Another provider answers with another name than the declared one.
+        instead.insert("auth.issuer".to_owned(), Vec::new());
+    }
+    source.read_with(&instead, |top| {
         if let (Some(_), Some(name)) = (top.text("extends"), unknown) {
             top.problem("extends", format!("there is no declaration `{name}` to extend"));
         }
@@ -237,7 +242,9 @@ fn endpoints(
             tables.problem(key, format!("`{key}`: {error}"));
         }
         let made = endpoint(key, &table, &shared);
-        table.end();
+        if made.is_some() {
+            table.end();
+        }
         let (Ok(slug), Some(mut made)) = (slug, made) else { continue };
         made.headers = headers.clone();
         made.info.revision = revision(&host, &made.info);

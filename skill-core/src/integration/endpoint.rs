@@ -81,7 +81,10 @@ pub(super) fn endpoint(
         docs: table.text("docs").map(str::to_owned),
         path: path_text.to_owned(),
         class: class(table, &method)?,
-        is_idempotent: method.is_idempotent() || table.flag("idempotent"),
+        is_idempotent: match table.has("idempotent") {
+            true => table.flag("idempotent"),
+            false => method.is_idempotent(),
+        },
         is_at_most_once: table.flag("at_most_once"),
         idempotency_header: idempotency_header(table),
         timeout: table.count("timeout_s").map(|s| Duration::from_secs(u64::from(s.clamp(1, 300)))),
