@@ -1,13 +1,14 @@
 //! The engine: everything wired together, for a program to embed.
 
 mod parts;
+mod sweep;
 
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
-use self::parts::{Parts, sweep};
+use self::parts::Parts;
 use crate::{
     access::{Admission, Admitted, Caller, Keys, Plans},
     apps::Apps,
@@ -401,7 +402,7 @@ impl Builder {
         let kept = self.artifacts.unwrap_or_else(|| Arc::new(MemoryArtifacts::default()));
         let artifacts = Artifacts::new(kept, vault.clone(), clock.clone());
         let swept = (store.clone(), artifacts.clone(), clock.clone());
-        workers.spawn(sweep(swept, self.history, stop.clone()));
+        workers.spawn(sweep::run(swept, self.history, stop.clone()));
         let parts = Parts {
             credentials: self.credentials.unwrap_or_else(|| vault.clone()),
             connections: Arc::new(Connections::new(store.clone(), clock.clone())),

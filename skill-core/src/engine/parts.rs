@@ -1,9 +1,9 @@
 //! The parts of an engine, and how they are put together.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use arc_swap::ArcSwap;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::task::TaskTracker;
 
 use crate::{
     access::Keys,
@@ -20,11 +20,6 @@ use crate::{
     transport::Transport,
     webhooks::Webhooks,
 };
-
-/// How often old history is swept.
-const SWEEP: Duration = Duration::from_secs(600);
-/// How many rows one sweep step removes, so that writers are not kept waiting.
-const SWEEP_ROWS: u32 = 1_000;
 
 /// What the engine's modules share.
 pub(super) struct Parts {
@@ -105,35 +100,6 @@ impl Parts {
             clock: self.clock.clone(),
             return_urls,
             tasks: tasks.clone(),
-        }
-    }
-}
-
-/// Removes what is older than `age`, in small steps, until `stop`.
-pub(super) async fn sweep(
-    (store, artifacts, clock): (Arc<dyn Store>, Artifacts, Arc<dyn Clock>),
-    age: Duration,
-    stop: CancellationToken,
-) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(SWEEP) => {}
-            () = stop.cancelled() => return,
-        }
-        let now = clock.now();
-        let Ok(before) = now.checked_sub(age) else { continue };
-        loop {
-            match store.prune(before, now, SWEEP_ROWS).await {
-                Ok(gone) if gone >= u64::from(SWEEP_ROWS) && !stop.is_cancelled() => {}
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::warn!(error = %error.log_line(), "old history stays for now");
-                    break;
-                }
-            }
-        }
-        if let Err(error) = artifacts.sweep(&*store).await {
-            tracing::warn!(error = %error.log_line(), "old artifacts stay for now");
         }
     }
 }
