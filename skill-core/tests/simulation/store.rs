@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use skill_core::{
     Error, ErrorKind, Result,
-    clock::Clock,
     id::{AppId, ConnectionId, ExecutionId, KeyId, WebhookId},
     name::{OwnerId, Slug},
     record::{
