@@ -1,13 +1,14 @@
 //! The engine: everything wired together, for a program to embed.
 
+mod parts;
 mod sweep;
 
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
+use self::parts::Parts;
 use crate::{
     access::{Admission, Admitted, Caller, Keys, Plans},
     apps::Apps,
@@ -19,7 +20,7 @@ use crate::{
     connections::Connections,
     credential::{CredentialStore, Vault, seal::Keyring},
     error::{Error, Result},
-    executor::{Executor, Flights, History, Observer, Renewer, Settings, Silent, UnderWay},
+    executor::{Executor, History, Observer, Settings, Silent},
     integration::Integration,
     link::{Links, Pages},
     name::OwnerId,
@@ -28,6 +29,7 @@ use crate::{
     skill::Skill,
     store::{MemoryStore, Store},
     transport::Transport,
+    webhooks::Webhooks,
 };
 
 /// How long an engine that stops waits for what nobody else waits for.
@@ -61,6 +63,7 @@ struct Inner {
     parts: Parts,
     executor: Arc<Executor>,
     connector: Connector,
+    webhooks: Webhooks,
     runs: Runs,
     plans: Plans,
     /// Calls and renewals that go on by themselves.
@@ -156,6 +159,11 @@ impl Engine {
         &self.0.parts.apps
     }
 
+    /// Subscriptions to events.
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.0.webhooks
+    }
+
     /// Where the pages for people are.
     pub fn pages(&self) -> &Pages {
         self.0.parts.links.pages()
@@ -164,6 +172,11 @@ impl Engine {
     /// The clock that everything here goes by.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.0.parts.clock
+    }
+
+    /// How long a call may take when nobody says.
+    pub fn timeout(&self) -> Duration {
+        self.0.executor.settings.timeout
     }
 
     /// The present catalogue. It does not change while it is held.
@@ -208,17 +221,22 @@ impl Engine {
         self.0.parts.store.ping().await
     }
 
-    /// Takes no more runs and begins none, as the first part of [`Engine::stop`]: what is under way
-    /// goes on.
+    /// Takes no more runs and begins none: what is under way goes on.
     pub fn close(&self) {
         self.0.runs.shared.close();
+    }
+
+    /// Takes no more runs, lets those under way end within their time and gives the others back to
+    /// the queue, as the first part of [`Engine::stop`]: calls under way go on.
+    pub async fn drain(&self) {
+        self.0.runs.shared.stop().await;
     }
 
     /// Stops: takes no more calls, lets runs under way end within their time and gives the others
     /// back to the queue, waits half a minute for what else is under way in the background, and
     /// writes the history. Calls that somebody else waits for should have ended before.
     pub async fn stop(&self) {
-        self.0.runs.shared.stop().await;
+        self.drain().await;
         self.0.parts.history.close();
         self.0.tasks.close();
         if Deadline::after(LAST).run(self.0.tasks.wait()).await.is_none() {
@@ -401,88 +419,19 @@ impl Builder {
         };
         let executor = Arc::new(parts.executor(catalog, self.settings, &tasks));
         let connector = parts.connector((executor.clone(), &tasks), self.return_urls);
-        let plans = self.plans;
         let (keys, calls) = (parts.keys.clone(), tasks.clone());
         let needed = queue::Parts { executor: executor.clone(), keys, calls };
         let runs = Runs::start(needed, self.queue).await?;
         Ok(Engine(Arc::new(Inner {
+            webhooks: parts.webhooks(),
+            plans: self.plans,
             parts,
             executor,
             connector,
             runs,
-            plans,
             tasks,
             workers,
             stop,
         })))
-    }
-}
-
-/// What the engine's modules share.
-struct Parts {
-    store: Arc<dyn Store>,
-    vault: Arc<Vault>,
-    credentials: Arc<dyn CredentialStore>,
-    connections: Arc<Connections>,
-    apps: Arc<Apps>,
-    keys: Arc<Keys>,
-    links: Arc<Links>,
-    history: Arc<History>,
-    transport: Arc<dyn Transport>,
-    observer: Arc<dyn Observer>,
-    artifacts: Artifacts,
-    clock: Arc<dyn Clock>,
-}
-
-impl Parts {
-    fn executor(&self, catalog: Catalog, settings: Settings, tasks: &TaskTracker) -> Executor {
-        let renewer = Arc::new(Renewer {
-            store: self.store.clone(),
-            credentials: self.credentials.clone(),
-            connections: self.connections.clone(),
-            apps: self.apps.clone(),
-            transport: self.transport.clone(),
-            clock: self.clock.clone(),
-            observer: self.observer.clone(),
-            tasks: tasks.clone(),
-            flights: Flights::default(),
-        });
-        Executor {
-            settings,
-            catalog: ArcSwap::from_pointee(catalog),
-            keys: self.keys.clone(),
-            store: self.store.clone(),
-            vault: self.vault.clone(),
-            credentials: self.credentials.clone(),
-            artifacts: self.artifacts.clone(),
-            connections: self.connections.clone(),
-            renewer,
-            links: self.links.clone(),
-            transport: self.transport.clone(),
-            history: self.history.clone(),
-            under_way: UnderWay::default(),
-            observer: self.observer.clone(),
-            clock: self.clock.clone(),
-        }
-    }
-
-    fn connector(
-        &self,
-        (executor, tasks): (Arc<Executor>, &TaskTracker),
-        return_urls: BTreeSet<String>,
-    ) -> Connector {
-        Connector {
-            store: self.store.clone(),
-            vault: self.vault.clone(),
-            credentials: self.credentials.clone(),
-            connections: self.connections.clone(),
-            apps: self.apps.clone(),
-            keys: self.keys.clone(),
-            links: self.links.clone(),
-            executor,
-            clock: self.clock.clone(),
-            return_urls,
-            tasks: tasks.clone(),
-        }
     }
 }

@@ -174,6 +174,7 @@ struct Inner {
     details: Vec<Detail>,
     action_url: Option<String>,
     execution: Option<String>,
+    is_replay: bool,
     context: Vec<(&'static str, String)>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -189,6 +190,7 @@ impl Error {
             details: Vec::new(),
             action_url: None,
             execution: None,
+            is_replay: false,
             context: Vec::new(),
             source: None,
         }))
@@ -251,6 +253,13 @@ impl Error {
         self
     }
 
+    /// Says that this is the outcome of an earlier request with the same idempotency key.
+    #[must_use]
+    pub fn replayed(mut self) -> Self {
+        self.0.is_replay = true;
+        self
+    }
+
     /// Adds a fact for the log; the caller never sees it.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
@@ -303,6 +312,11 @@ impl Error {
         self.0.execution.as_deref()
     }
 
+    /// Whether this is the outcome of an earlier request with the same idempotency key.
+    pub fn is_replay(&self) -> bool {
+        self.0.is_replay
+    }
+
     /// Whether another attempt by the caller can help at all.
     pub fn is_retryable(&self) -> bool {
         match self.0.kind {
@@ -310,7 +324,7 @@ impl Error {
             | ErrorKind::DailyLimit
             | ErrorKind::UpstreamUnreachable
             | ErrorKind::Unavailable => true,
-            ErrorKind::Timeout => self.0.retry == Retry::Safe,
+            ErrorKind::Timeout | ErrorKind::ActionFailed => self.0.retry == Retry::Safe,
             ErrorKind::InvalidInput
             | ErrorKind::Unauthenticated
             | ErrorKind::ScopeMissing
@@ -324,7 +338,6 @@ impl Error {
             | ErrorKind::TooLarge
             | ErrorKind::UpstreamInvalid
             | ErrorKind::OutcomeUnknown
-            | ErrorKind::ActionFailed
             | ErrorKind::ToolUnavailable
             | ErrorKind::ApprovalRequired
             | ErrorKind::Internal => false,

@@ -79,6 +79,94 @@ impl fmt::Debug for Schema {
     }
 }
 
+/// One member of an object that a schema describes.
+///
+/// ```
+/// use serde_json::json;
+/// let schema = json!({
+///     "type": "object",
+///     "required": ["state"],
+///     "properties": {"state": {"type": ["string", "null"], "enum": ["open", null]}},
+/// });
+/// let rows = skill_core::schema::parameters(&schema);
+/// assert_eq!((rows[0].name, rows[0].kind.as_str(), rows[0].is_required), ("state", "string|null", true));
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameter<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its type; several with `|` between them, `any` when nobody says.
+    pub kind: String,
+    /// Whether it has to be given.
+    pub is_required: bool,
+    /// What it is.
+    pub description: Option<&'a str>,
+    /// The only values that it takes.
+    pub choices: Option<&'a Value>,
+    /// What holds when it is not given.
+    pub default: Option<&'a Value>,
+}
+
+/// The members of the object that `schema` describes, those that have to be given first and then
+/// by name.
+pub fn parameters(schema: &Value) -> Vec<Parameter<'_>> {
+    let required = schema.get("required").and_then(Value::as_array);
+    let is_required = |name: &str| required.is_some_and(|names| names.iter().any(|n| n == name));
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let mut rows = properties
+        .into_iter()
+        .flatten()
+        .map(|(name, own)| {
+            let own = followed(schema, own);
+            Parameter {
+                name,
+                kind: kinds(schema, own),
+                is_required: is_required(name),
+                description: own.get("description").and_then(Value::as_str),
+                choices: own.get("enum"),
+                default: own.get("default"),
+            }
+        })
+        .collect::<Vec<_>>();
+    rows.sort_by(|a, b| b.is_required.cmp(&a.is_required).then(a.name.cmp(b.name)));
+    rows
+}
+
+/// What a schema that only refers to another part of its document stands for.
+fn followed<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+    let reference = schema.get("$ref").and_then(Value::as_str);
+    let target = reference.and_then(|text| document.pointer(text.strip_prefix('#')?));
+    target.unwrap_or(schema)
+}
+
+/// The types that a schema allows.
+fn kinds<'a>(document: &'a Value, schema: &'a Value) -> String {
+    let mut kinds = Vec::<&'a str>::new();
+    match (schema.get("type"), schema.get("enum").and_then(Value::as_array)) {
+        (Some(Value::String(kind)), _) => kinds.push(kind),
+        (Some(Value::Array(several)), _) => kinds.extend(several.iter().filter_map(Value::as_str)),
+        (_, Some(choices)) => choices.iter().for_each(|choice| kinds.push(type_of(choice))),
+        _ => {
+            let either = ["anyOf", "oneOf"].into_iter().find_map(|key| schema.get(key)?.as_array());
+            let parts = either.into_iter().flatten().map(|part| followed(document, part));
+            kinds.extend(parts.filter_map(|part| part.get("type")?.as_str()));
+        }
+    }
+    kinds.dedup();
+    if kinds.is_empty() { "any".to_owned() } else { kinds.join("|") }
+}
+
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
 /// Says a problem in our words; a kind we have no words for in the library's, without values.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library has words for every kind")]
 fn detail(error: &ValidationError<'_>) -> Detail {

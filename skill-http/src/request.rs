@@ -1,6 +1,6 @@
 //! Requests after HTTP: reading a body within its bounds, and what it says, strictly.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, header};
@@ -251,6 +251,39 @@ impl<'a> Query<'a> {
             return Err(Error::invalid(format!("`{name}`: {issue}")).detail(name, issue));
         }
         Ok(first)
+    }
+
+    /// A parameter that reads as one of the things that are `expected`.
+    pub(crate) fn one_of<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+        expected: &str,
+    ) -> Result<Option<T>, Error> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        read(&text).map(Some).ok_or_else(|| {
+            let issue = format!("expected {expected}");
+            Error::invalid(format!("`{name}`: {issue}")).detail(name, issue)
+        })
+    }
+
+    /// True or false.
+    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, Error> {
+        self.one_of(name, |text| text.parse().ok(), "true or false")
+    }
+
+    /// Every parameter that stands once, but for those called `except`.
+    pub(crate) fn others(&self, except: &[&str]) -> BTreeMap<String, String> {
+        let (mut found, mut twice) = (BTreeMap::new(), Vec::new());
+        for (name, value) in form_urlencoded::parse(self.0.as_bytes()) {
+            if !except.contains(&&*name)
+                && found.insert(name.to_string(), value.into_owned()).is_some()
+            {
+                twice.push(name);
+            }
+        }
+        twice.iter().for_each(|name| drop(found.remove(&**name)));
+        found
     }
 
     /// A whole number within bounds.

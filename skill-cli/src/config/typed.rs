@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) admin_secret: Option<SecretString>,
     /// The file that holds it.
     pub(crate) admin_secret_file: Option<PathBuf>,
+    /// The API shapes that are spoken.
+    pub(crate) dialects: Vec<Dialect>,
     /// Whether the upstream's status becomes the answer's.
     pub(crate) mirror_status: bool,
     /// How long ended runs are kept.
@@ -41,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// Deadlines of connections to the server.
     pub(crate) timeouts: Timeouts,
+    /// Queued runs.
+    pub(crate) runs: Runs,
     /// What may be called.
     pub(crate) egress: Egress,
     /// Connecting accounts.
@@ -53,6 +57,16 @@ pub(crate) struct Config {
     pub(crate) tiers: BTreeMap<String, u32>,
     /// Integrations.
     pub(crate) integrations: Integrations,
+}
+
+/// An API shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Dialect {
+    /// `/v1/{integration}/{endpoint}` and what belongs to it.
+    Proxy,
+    /// `/v1/tools` and what belongs to it.
+    Tools,
 }
 
 /// Logging.
@@ -79,6 +93,8 @@ pub(crate) struct Limits {
     pub(crate) answer_bytes: NonZero<usize>,
     /// Connections at one time.
     pub(crate) connections: NonZero<usize>,
+    /// Streams of events of one owner at one time.
+    pub(crate) streams_per_owner: NonZero<usize>,
     /// Wrong keys per address and minute.
     pub(crate) wrong_keys_per_minute: u32,
 }
@@ -93,10 +109,38 @@ pub(crate) struct Timeouts {
     pub(crate) body_s: NonZero<u32>,
     /// For the next request.
     pub(crate) keep_alive_s: NonZero<u32>,
+    /// Between two signs of life of a stream of events.
+    pub(crate) stream_s: NonZero<u32>,
     /// For a peer that does not read.
     pub(crate) write_stall_s: NonZero<u32>,
     /// For requests under way when the server stops.
     pub(crate) drain_s: u32,
+}
+
+/// Queued runs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Runs {
+    /// How many are worked on at once.
+    pub(crate) workers: u32,
+    /// How many attempts one gets.
+    pub(crate) attempts: NonZero<u32>,
+    /// How many attempts may be lost with their process.
+    pub(crate) crashes: u32,
+    /// Before the second attempt.
+    pub(crate) backoff_s: NonZero<u32>,
+    /// Between two attempts.
+    pub(crate) longest_backoff_s: NonZero<u32>,
+    /// How long one may take when nobody says.
+    pub(crate) deadline_s: NonZero<u32>,
+    /// How long one may take at most.
+    pub(crate) longest_deadline_s: NonZero<u32>,
+    /// How long a worker is believed without a sign of life.
+    pub(crate) lease_s: NonZero<u32>,
+    /// How many may wait for one owner.
+    pub(crate) waiting_per_owner: NonZero<u64>,
+    /// The largest result that is kept in the database.
+    pub(crate) result_bytes: NonZero<usize>,
 }
 
 /// What may be called.

@@ -1,5 +1,8 @@
 //! Keys: making, finding and revoking them.
 
+mod rotate;
+mod standing;
+
 use std::{
     net::IpAddr,
     sync::{
@@ -11,6 +14,7 @@ use std::{
 
 use jiff::Timestamp;
 
+pub use self::standing::Standing;
 use super::{AddressLimit, Allowance, Caller, Limiter, Limits, Plans};
 use crate::{
     cache::Fresh,
@@ -325,18 +329,36 @@ impl Keys {
         Ok(keys)
     }
 
+    /// The caller's owner's key; a key that acts for a user finds that user's only.
+    async fn get(&self, caller: &Caller, id: KeyId) -> Result<Key> {
+        self.list(caller).await?.into_iter().find(|key| key.id == id).ok_or_else(unknown)
+    }
+
     /// Revokes a key, at once.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when the caller's owner has no such key.
     pub async fn revoke(&self, caller: &Caller, id: KeyId) -> Result<()> {
-        let is_there = self.list(caller).await?.iter().any(|key| key.id == id);
-        if !is_there || !self.store.revoke_key(&caller.owner, id, self.now()).await? {
-            return Err(Error::not_found("there is no key with this id"));
+        self.get(caller, id).await?;
+        if !self.store.revoke_key(&caller.owner, id, self.now()).await? {
+            return Err(unknown());
         }
         self.by_hash.forget_all();
         self.revoked.forget(&id);
         self.audit(caller, "key.revoked", id).await
+    }
+
+    /// Revokes a key as [`revoke`](Self::revoke) does, unless it is a temporary one: that ends by
+    /// itself.
+    ///
+    /// # Errors
+    /// As [`revoke`](Self::revoke); [`ErrorKind::ScopeMissing`] for a temporary key.
+    pub async fn revoke_lasting(&self, caller: &Caller, id: KeyId) -> Result<()> {
+        if self.get(caller, id).await?.kind == Kind::Temporary {
+            let message = "a temporary key is not revoked here: it ends by itself";
+            return Err(Error::new(ErrorKind::ScopeMissing, message));
+        }
+        self.revoke(caller, id).await
     }
 
     /// Whether the key through which somebody once came is revoked by now, or gone. One that has
@@ -372,6 +394,10 @@ impl Keys {
     fn now(&self) -> Timestamp {
         self.clock.now()
     }
+}
+
+fn unknown() -> Error {
+    Error::not_found("there is no key with this id")
 }
 
 /// Checks what a new key should be, and returns when it ends.

@@ -294,6 +294,21 @@ impl Limiter {
         Some(minute_figures(&meter, now, Some(per_minute)))
     }
 
+    /// What is left of the caller's minute and of its owner's day, without counting anything.
+    pub fn standing(&self, caller: &Caller, limits: Limits) -> (Allowance, Allowance) {
+        let Some(key) = caller.key() else {
+            return (Allowance::unlimited(), Allowance::unlimited());
+        };
+        let gauges = self.gauges(key, &caller.owner);
+        let now = self.second();
+        let day = now.div_euclid(DAY);
+        let (mut minute, mut of_day) = (lock(&gauges.minute.meter), lock(&gauges.day.meter));
+        minute.turn(now);
+        of_day.turn(day);
+        let minute = minute_figures(&minute, now, limits.per_minute);
+        (minute, of(&of_day, limits.per_day, (day + 1) * DAY - now, true))
+    }
+
     /// Spends one call from the shares at hand; `None` when a share has to be reserved first.
     fn try_spend(&self, gauges: &Gauges, limits: Limits) -> Option<Allowance> {
         let now = self.second();

@@ -4,7 +4,7 @@ mod search;
 mod tool;
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::Arc,
     time::Duration,
 };
@@ -14,14 +14,17 @@ use crate::{
     error::{Detail, Error, Result},
     integration::Integration,
     name::{ActionName, Slug, Version},
-    record::scope::{Scope, Scopes},
+    record::{
+        execution::Class,
+        scope::{Scope, Scopes},
+    },
     schema::Schema,
     skill::Skill,
     tool::{Category, Form, Status},
 };
 
-pub use self::tool::{Tool, ToolFilter};
-use self::{search::Index, tool::title};
+use self::search::Index;
+pub use self::tool::{Tool, ToolFilter, title};
 
 /// Words that are scopes of management: an integration of that name would share its scope.
 const MANAGEMENT: &[&str] = &["conversations", "keys", "memory", "scheduler", "webhooks"];
@@ -135,6 +138,14 @@ impl Action {
         }
     }
 
+    /// What it does to the outside.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Endpoint(operation) => operation.endpoint.info().class,
+            Self::Skill(skill) => skill.info().class,
+        }
+    }
+
     /// How it shows itself as a tool.
     pub fn form(&self) -> &Form {
         match self {
@@ -143,7 +154,8 @@ impl Action {
         }
     }
 
-    fn documentation(&self) -> Option<&str> {
+    /// Where it is documented.
+    pub fn documentation(&self) -> Option<&str> {
         match self {
             Self::Endpoint(operation) => operation.endpoint.info().docs.as_deref(),
             Self::Skill(_) => None,
@@ -157,7 +169,16 @@ impl Action {
         }
     }
 
-    fn namespace_title(&self) -> String {
+    /// What it belongs to, among the actions of its integration or category.
+    pub fn group(&self) -> &str {
+        match self {
+            Self::Endpoint(operation) => operation.endpoint.info().group.as_str(),
+            Self::Skill(_) => "skills",
+        }
+    }
+
+    /// What people call its integration or category.
+    pub fn namespace_title(&self) -> String {
         match self {
             Self::Endpoint(operation) => operation.integration.info().name.clone(),
             Self::Skill(skill) => title(&skill.info().category),
@@ -252,13 +273,24 @@ impl Catalog {
 
     /// Every action: the endpoints, and the newest active version of each skill.
     pub fn actions(&self) -> impl Iterator<Item = Action> {
-        let endpoints = self.integrations.values().flat_map(|integration| {
-            integration.endpoints().map(|endpoint| {
-                Action::Endpoint(Operation { integration: integration.clone(), endpoint })
-            })
-        });
+        let endpoints = self.integrations.values().flat_map(operations).map(Action::Endpoint);
         let skills = self.skills.values().filter_map(newest).cloned().map(Action::Skill);
         endpoints.chain(skills)
+    }
+
+    /// The actions of an integration or a category.
+    pub fn actions_of(&self, namespace: &Slug) -> Vec<Action> {
+        let integration = self.integrations.get(namespace);
+        let endpoints = integration.into_iter().flat_map(operations).map(Action::Endpoint);
+        let skills = self.skills.iter().filter(|((category, _), _)| category == namespace);
+        let skills = skills.filter_map(|(_, versions)| newest(versions)).cloned();
+        endpoints.chain(skills.map(Action::Skill)).collect()
+    }
+
+    /// Every integration and every category of which there is an action, by name.
+    pub fn namespaces(&self) -> BTreeSet<&Slug> {
+        let active = self.skills.iter().filter(|(_, versions)| newest(versions).is_some());
+        self.integrations.keys().chain(active.map(|((category, _), _)| category)).collect()
     }
 
     /// Finds a tool by its id; `_` and `-` are alike.
@@ -326,6 +358,11 @@ impl Catalog {
     }
 }
 
+fn operations(integration: &Arc<dyn Integration>) -> impl Iterator<Item = Operation> {
+    let of = |endpoint| Operation { integration: integration.clone(), endpoint };
+    integration.endpoints().map(of)
+}
+
 fn newest(versions: &BTreeMap<Version, Arc<dyn Skill>>) -> Option<&Arc<dyn Skill>> {
     versions.values().rfind(|skill| skill.info().is_active)
 }
@@ -350,33 +387,4 @@ fn twice(name: &str) -> Detail {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::integration::{Overrides, declared};
-
-    fn named(slug: &str) -> Arc<dyn Integration> {
-        let text = "name = \"X\"\ndescription = \"X.\"\nbase_url = \"https://x.test\"\n\
-                    auth = { scheme = \"none\" }\n[endpoints.get_it]\nsummary = \"Get\"\n\
-                    method = \"GET\"\npath = \"/\"\n";
-        declared(&format!("{slug}.toml"), text, &Overrides::default()).unwrap()
-    }
-
-    #[test]
-    fn underscore_and_hyphen_find_the_same_endpoint() {
-        let catalog = Catalog::build([named("my-x")], []).unwrap();
-        let find = |namespace, name| {
-            let namespace = Slug::parse(namespace).unwrap();
-            catalog.find(&ActionName { namespace, name: Slug::parse(name).unwrap() }).is_some()
-        };
-        assert!(find("my_x", "get-it") && find("my-x", "get_it"));
-        assert!(!find("my-x", "get"));
-    }
-
-    #[test]
-    fn reserved_words_and_collisions_are_all_named() {
-        let taken = [named("tools"), named("keys"), named("a_b"), named("a-b"), named("api_keys")];
-        let error = Catalog::build(taken, []).unwrap_err();
-        let fields = error.field_details().iter().map(|d| d.field.as_str()).collect::<Vec<_>>();
-        assert_eq!(fields, ["tools", "keys", "a-b", "api_keys"]);
-    }
-}
+mod tests;

@@ -17,11 +17,14 @@ enum Place {
     Rest,
 }
 
+/// A word, and the tools that have it.
+type Entry = (Box<str>, Vec<(u32, Place)>);
+
 /// Every word of every tool. Tools are known by their place in the order of ids.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    /// The words in order, each with the tools that have it.
-    words: Vec<(Box<str>, Vec<(u32, Place)>)>,
+    /// In the order of the words.
+    words: Vec<Entry>,
     count: usize,
 }
 

@@ -115,10 +115,8 @@ impl Tool {
         let Some(schema) = &self.inputs else { return Ok(inputs) };
         let inputs = Value::Object(inputs);
         schema.check(&inputs)?;
-        match inputs {
-            Value::Object(inputs) => self.form().inputs.params(inputs),
-            _ => Ok(Map::new()),
-        }
+        let Value::Object(inputs) = inputs else { return Ok(Map::new()) };
+        self.form().inputs.params(inputs)
     }
 
     /// What it returns for the answer of a call that succeeded. An answer that needs no projection
@@ -132,8 +130,14 @@ impl Tool {
     }
 }
 
-/// `list_prs` as `List Prs`.
-pub(super) fn title(slug: &Slug) -> String {
+/// A name as a title.
+///
+/// ```
+/// use skill_core::{catalog::title, name::Slug};
+/// assert_eq!(title(&Slug::parse("list_prs")?), "List Prs");
+/// # Ok::<(), skill_core::Error>(())
+/// ```
+pub fn title(slug: &Slug) -> String {
     let words = slug.canonical().split('-').filter(|word| !word.is_empty()).map(|word| {
         let (first, rest) = word.split_at(1);
         first.to_ascii_uppercase() + rest

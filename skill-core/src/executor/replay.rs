@@ -199,6 +199,6 @@ pub(super) fn reply(execution: ExecutionId, outcome: Outcome) -> Result<Reply> {
             let (headers, timing) = (HeaderMap::new(), Timing::default());
             Ok(Reply { execution, status, headers, data, timing, is_replay: true })
         }
-        Outcome::Failed(failure) => Err(failure.error().of_run(execution)),
+        Outcome::Failed(failure) => Err(failure.error().of_run(execution).replayed()),
     }
 }

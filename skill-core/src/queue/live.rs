@@ -201,7 +201,7 @@ impl Live {
     /// Returns the state of an engine that works on `slots` runs at once.
     pub(crate) fn new(slots: u32) -> Arc<Self> {
         Arc::new(Self {
-            slots: (slots as usize).max(1),
+            slots: slots as usize,
             places: Mutex::default(),
             held: Mutex::default(),
             listeners: Mutex::default(),

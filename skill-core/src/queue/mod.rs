@@ -9,6 +9,7 @@ mod finish;
 mod host;
 mod journal;
 mod live;
+mod narrow;
 mod recover;
 mod retry;
 mod run;

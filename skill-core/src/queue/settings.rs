@@ -10,7 +10,7 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// How many runs this engine works on at once.
+    /// How many runs this engine works on at once; with 0 they wait for another one.
     pub slots: u32,
     /// How many attempts a run gets; those that were lost with their process are counted apart.
     pub attempts: u32,

@@ -12,7 +12,10 @@ use crate::{
     error::{Error, ErrorKind, Result},
     executor::Kept,
     id::ExecutionId,
-    record::execution::{Execution, State},
+    record::{
+        execution::{Execution, State},
+        scope::Scope,
+    },
     store::ExecutionFilter,
 };
 
@@ -25,7 +28,8 @@ impl Runs {
     /// The run without what is kept of it.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] when there is no such run, or it is another owner's or user's.
+    /// [`ErrorKind::NotFound`] when there is no such run, or it is another owner's or user's, or of
+    /// an action that the caller has no scope for.
     pub async fn execution(&self, caller: &Caller, id: ExecutionId) -> Result<Execution> {
         self.shared.look(caller, id).await
     }
@@ -40,10 +44,11 @@ impl Runs {
     }
 
     /// The caller's runs, the newest first, and how many match in all. A caller that acts for a
-    /// user sees that user's only.
+    /// user sees that user's only, and one with single scopes the runs of those actions.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] when the store does not answer.
+    /// [`ErrorKind::Unavailable`] when the store does not answer; [`ErrorKind::InvalidInput`] when
+    /// a caller with single scopes asks for a page far from the newest run by its offset.
     pub async fn list(
         &self,
         caller: &Caller,
@@ -51,10 +56,19 @@ impl Runs {
     ) -> Result<(Vec<Execution>, u64)> {
         let mut filter = filter.clone();
         filter.user = caller.user.clone().or(filter.user);
-        let history = &self.shared.executor.history;
-        let (mut runs, total) = history.list(&caller.owner, &filter).await?;
+        let (mut runs, total) = self.shared.listed(caller, &filter).await?;
         runs.iter_mut().for_each(|run| self.shared.live.overlay(run));
         Ok((runs, total))
+    }
+
+    /// How many runs of the caller's owner wait, and how many may.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when the store does not answer.
+    pub async fn waiting(&self, caller: &Caller) -> Result<(u64, u64)> {
+        let filter = ExecutionFilter { state: Some(State::Queued), limit: 1, ..Default::default() };
+        let (_, waiting) = self.shared.executor.history.list(&caller.owner, &filter).await?;
+        Ok((waiting, self.shared.settings.depth))
     }
 
     /// The calls that a run made, the oldest first.
@@ -153,7 +167,8 @@ impl Runs {
 impl Shared {
     pub(crate) async fn look(&self, caller: &Caller, id: ExecutionId) -> Result<Execution> {
         let mut run = self.executor.history.get(&caller.owner, id).await?;
-        if caller.user.is_some() && run.user != caller.user {
+        let is_seen = caller.scopes.allows(&Scope::Action(run.action.clone()));
+        if (caller.user.is_some() && run.user != caller.user) || !is_seen {
             return Err(Error::not_found("there is no execution with this id"));
         }
         self.live.overlay(&mut run);

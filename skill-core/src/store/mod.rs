@@ -20,7 +20,7 @@ use jiff::Timestamp;
 pub use self::memory::MemoryStore;
 use crate::{
     error::Result,
-    id::{AppId, ConnectionId, ExecutionId, KeyId},
+    id::{AppId, ConnectionId, ExecutionId, KeyId, WebhookId},
     name::{OwnerId, Slug, UserId},
     record::{
         Sealed,
@@ -29,10 +29,11 @@ use crate::{
         connection::{Connection, ConnectionRef, Revision},
         execution::{Begun, Execution, Idempotency, Recorded, State},
         flow::{Departure, Flow, TokenHash},
-        key::{Key, KeyHash},
+        key::{Key, KeyHash, Rotate, Rotation},
         owner::Owner,
         run::{Claim, Claimed, Enqueue, Enqueued, Finished, Lease, Step},
         usage::{Reserve, Share},
+        webhook::Subscription,
     },
 };
 
@@ -60,6 +61,11 @@ pub trait KeyStore {
     /// Marks a key as revoked, durably. True when it is revoked afterwards; a key that was revoked
     /// earlier keeps its time. False when the owner has no such key.
     async fn revoke_key(&self, owner: &OwnerId, id: KeyId, at: Timestamp) -> Result<bool>;
+    /// Keeps the successor of the owner's key, and ends the old one at `rotate.end` if it does not
+    /// end before: it is revoked when that is not after `successor.created_at`. Durably, in one
+    /// transaction; nothing changes unless it is [`Rotation::Done`]. [`Rotation::Full`] when the old
+    /// one lasts and the owner has `most` live keys besides it.
+    async fn rotate_key(&self, owner: &OwnerId, rotate: &Rotate) -> Result<Rotation>;
 }
 
 /// The time at or before which a connection must have been begun at `now` to count as abandoned
@@ -334,6 +340,18 @@ pub trait UsageStore {
     async fn reserve(&self, owner: &OwnerId, reserve: &Reserve) -> Result<Share>;
 }
 
+/// Webhooks: subscriptions to events.
+#[async_trait]
+pub trait WebhookStore {
+    /// Keeps a new subscription, durably, unless its owner has `most` already: then nothing changes
+    /// and it returns false. Counting and keeping are one transaction.
+    async fn insert_webhook(&self, webhook: &Subscription, most: u32) -> Result<bool>;
+    /// The owner's subscriptions, the newest first.
+    async fn webhooks(&self, owner: &OwnerId) -> Result<Vec<Subscription>>;
+    /// Removes a subscription, durably. False when the owner has no such subscription.
+    async fn delete_webhook(&self, owner: &OwnerId, id: WebhookId) -> Result<bool>;
+}
+
 /// The audit.
 #[async_trait]
 pub trait AuditStore {
@@ -375,6 +393,7 @@ pub trait Store:
     + ExecutionStore
     + QueueStore
     + UsageStore
+    + WebhookStore
     + AuditStore
     + MetaStore
     + Debug
@@ -394,6 +413,7 @@ impl<T> Store for T where
         + ExecutionStore
         + QueueStore
         + UsageStore
+        + WebhookStore
         + AuditStore
         + MetaStore
         + Debug

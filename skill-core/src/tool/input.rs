@@ -276,7 +276,7 @@ mod tests {
         })
     }
 
-    fn map(value: Value) -> Map<String, Value> {
+    fn map(value: &Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()
     }
 
@@ -315,18 +315,18 @@ mod tests {
         let mut made = inputs(&[("repo", "{owner}/{name}"), ("per_page", "{most}")]);
         made.0.push(("state".to_owned(), Feed::Fixed("open".into())));
         let given = json!({"owner": "a", "name": "b", "most": 5, "repo": "evil/x", "state": "no"});
-        let params = made.params(map(given)).unwrap();
+        let params = made.params(map(&given)).unwrap();
         assert_eq!(Value::Object(params), json!({"repo": "a/b", "per_page": 5, "state": "open"}));
-        let params = made.params(map(json!({"per_page": 7, "other": 1}))).unwrap();
+        let params = made.params(map(&json!({"per_page": 7, "other": 1}))).unwrap();
         assert_eq!(Value::Object(params), json!({"state": "open", "other": 1}));
     }
 
     #[test]
     fn half_of_a_join_is_an_error_that_names_the_other_half() {
         let made = inputs(&[("repo", "{owner}/{name}")]);
-        let error = made.params(map(json!({"owner": "a"}))).unwrap_err();
+        let error = made.params(map(&json!({"owner": "a"}))).unwrap_err();
         assert_eq!(error.field_details()[0].field, "name");
-        let error = made.params(map(json!({"owner": "a", "name": 1}))).unwrap_err();
+        let error = made.params(map(&json!({"owner": "a", "name": 1}))).unwrap_err();
         assert_eq!(error.field_details()[0].issue, "expected type string");
     }
 }

@@ -216,21 +216,17 @@ impl<'de> Visitor<'de> for Count {
 mod tests {
     use super::*;
 
-    fn picked(pick: Pick, body: &'static str) -> String {
-        pick.of(body)
-    }
-
     #[test]
     fn pointers_lead_through_objects_and_lists() {
         let body = r#"{"a/b": {"~": [1, {"c": 2.50}]}, "n": null, "items": [1, 2, 3]}"#;
-        let at = |pointer: &str| picked(Pick::At(pointer.to_owned()), body);
+        let at = |pointer: &str| Pick::At(pointer.to_owned()).of(body);
         assert_eq!(at("/a~1b/~0/1/c"), "2.50");
         assert_eq!(at(""), body);
         for nowhere in ["/x", "/items/3", "/items/01", "/items/-", "/items/+1", "/n/x", "/items/a"]
         {
             assert_eq!(at(nowhere), "null", "{nowhere}");
         }
-        let count = |pointer: &str| picked(Pick::Count(pointer.to_owned()), body);
+        let count = |pointer: &str| Pick::Count(pointer.to_owned()).of(body);
         assert_eq!(
             (count("/items"), count("/n"), count("")),
             ("3".into(), "null".into(), "null".into())

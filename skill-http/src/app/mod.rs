@@ -1,8 +1,11 @@
 //! What a handler may use, and the routes that lead to it.
 
+pub(crate) mod rendered;
 pub(crate) mod route;
+pub(crate) mod streams;
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -10,6 +13,7 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use secrecy::SecretString;
+use serde_json::{Map, Value};
 use skill_core::{
     Engine, Error, ErrorKind,
     access::{Admitted, Caller},
@@ -18,7 +22,7 @@ use skill_core::{
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use self::route::Table;
+use self::{rendered::Rendered, route::Table, streams::Streams};
 use crate::{
     metrics::Metrics,
     reply::Failure,
@@ -34,6 +38,14 @@ pub(crate) struct App {
     pub(crate) admin_secret: Option<SecretString>,
     /// Whether calls answer with the upstream's status instead of 200.
     pub(crate) mirror_status: bool,
+    /// What was written for the present catalogue.
+    pub(crate) rendered: Rendered,
+    /// Paths of dialects that are not spoken at the public door.
+    pub(crate) hidden: BTreeSet<&'static str>,
+    /// Streams of events that are open.
+    pub(crate) events: Streams,
+    /// How often such a stream says that it is alive.
+    pub(crate) events_keep_alive: Duration,
     /// Cancelled when the server stops taking requests.
     pub(crate) stopping: CancellationToken,
     /// When the store answered last, in steady time.
@@ -93,10 +105,15 @@ impl Context {
         Query::new(&self.query)
     }
 
-    /// The members of the body, which is a JSON object; an empty body has none.
-    pub(crate) fn members(&self) -> Result<Members, Failure> {
+    /// The body, which is a JSON object; an empty body is an empty one.
+    pub(crate) fn object(&self) -> Result<Map<String, Value>, Failure> {
         check_content_type(&self.headers)?;
-        Ok(Members::new(object(&self.body, &json::Limits::CALL)?))
+        Ok(object(&self.body, &json::Limits::CALL)?)
+    }
+
+    /// The members of the body, which are read one by one.
+    pub(crate) fn members(&self) -> Result<Members, Failure> {
+        self.object().map(Members::new)
     }
 
     /// A cookie.

@@ -39,6 +39,8 @@ pub(crate) struct Operation {
     pub(crate) body: Option<Value>,
     /// Its query parameters: name, schema.
     pub(crate) query: Vec<(&'static str, Value)>,
+    /// Headers that it reads: name, schema.
+    pub(crate) headers: Vec<(&'static str, Value)>,
     /// Its answers besides errors: status, what it is, schema.
     pub(crate) answers: Vec<(u16, &'static str, Value)>,
     /// The statuses of the errors it can give.
@@ -47,7 +49,8 @@ pub(crate) struct Operation {
 
 impl Operation {
     pub(crate) fn new(id: &'static str, summary: &'static str) -> Self {
-        Self { id, summary, body: None, query: Vec::new(), answers: Vec::new(), errors: &[] }
+        let (query, headers, answers) = (Vec::new(), Vec::new(), Vec::new());
+        Self { id, summary, body: None, query, headers, answers, errors: &[] }
     }
 
     pub(crate) fn body(mut self, schema: Value) -> Self {
@@ -57,6 +60,11 @@ impl Operation {
 
     pub(crate) fn query(mut self, name: &'static str, schema: Value) -> Self {
         self.query.push((name, schema));
+        self
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, schema: Value) -> Self {
+        self.headers.push((name, schema));
         self
     }
 
@@ -97,7 +105,9 @@ impl Route {
 /// Every route, ready for look-ups.
 #[derive(Debug)]
 pub(crate) struct Table {
-    paths: Router<Vec<Arc<Route>>>,
+    /// By method, because a fixed word beats a parameter only where it has the method:
+    /// `GET /v1/{integration}/download` takes no endpoint's name away.
+    methods: Vec<(Method, Router<Vec<Arc<Route>>>)>,
     all: Vec<Arc<Route>>,
 }
 
@@ -108,15 +118,21 @@ impl Table {
     /// Builds the table.
     pub(crate) fn build(routes: impl IntoIterator<Item = Route>) -> Result<Self, Error> {
         let all = routes.into_iter().map(Arc::new).collect::<Vec<_>>();
-        let mut by_path = BTreeMap::<_, Vec<_>>::new();
+        let mut by_method = BTreeMap::<_, BTreeMap<_, Vec<_>>>::new();
         for route in &all {
-            by_path.entry(route.path).or_default().push(route.clone());
+            let paths = by_method.entry(route.method.as_str()).or_default();
+            paths.entry(route.path).or_default().push(route.clone());
         }
-        let mut paths = Router::new();
-        for (path, routes) in by_path {
-            paths.insert(path, routes).map_err(Error::internal)?;
+        let mut methods = Vec::new();
+        for paths in by_method.into_values() {
+            let mut router = Router::new();
+            let method = paths.values().flatten().map(|route| route.method.clone()).next();
+            for (path, routes) in paths {
+                router.insert(path, routes).map_err(Error::internal)?;
+            }
+            methods.extend(method.map(|method| (method, router)));
         }
-        Ok(Self { paths, all })
+        Ok(Self { methods, all })
     }
 
     /// Every route, in the order of the table.
@@ -134,35 +150,44 @@ impl Table {
         path: &str,
         is_here: impl Fn(&Route) -> bool,
     ) -> Result<Found, Failure> {
-        let Ok(found) = self.paths.at(path) else { return Err(Failure::no_such_path()) };
-        let names = found.params.iter().map(|(_, value)| value.to_owned()).collect::<Vec<_>>();
-        let routes = found.value.iter().filter(|route| is_here(route)).collect::<Vec<_>>();
-        let is_call = routes.iter().any(|route| route.path == CALL);
-        if routes.is_empty() || (is_call && !is_call_path(&names)) {
+        let at = |router: &Router<Vec<Arc<Route>>>| {
+            let found = router.at(path).ok()?;
+            let names = found.params.iter().map(|(_, value)| value.to_owned()).collect::<Vec<_>>();
+            let route = found.value.iter().find(|route| is_here(route) && fits(route, &names))?;
+            Some((Arc::clone(route), names))
+        };
+        let of = |method: &Method| {
+            let (_, router) = self.methods.iter().find(|(known, _)| known == method)?;
+            at(router)
+        };
+        // HEAD is GET without its body (RFC 9110 section 9.3.2).
+        let head = || if *method == Method::HEAD { of(&Method::GET) } else { None };
+        if let Some(found) = of(method).or_else(head) {
+            return Ok(found);
+        }
+        let others = self.methods.iter().filter(|(_, router)| at(router).is_some());
+        let others = others.map(|(method, _)| method.as_str()).collect::<Vec<_>>();
+        if others.is_empty() {
             return Err(Failure::no_such_path());
         }
-        let known = routes.iter().find(|route| route.method == *method);
-        // HEAD is GET without its body (RFC 9110 section 9.3.2).
-        let head = || routes.iter().find(|r| *method == Method::HEAD && r.method == Method::GET);
-        match known.or_else(head) {
-            Some(route) => Ok((Arc::clone(route), names)),
-            None => Err(Failure::method(allowed(&routes))),
-        }
+        Err(Failure::method(allowed(others)))
     }
 }
 
 /// The path of a call: the one that has parameters where other paths have words.
 pub(crate) const CALL: &str = "/v1/{integration}/{endpoint}";
+/// Where all paths begin that have an integration where others have a word.
+const INTEGRATION: &str = "/v1/{integration}/";
 
-/// Whether these could be an integration and an endpoint.
-fn is_call_path(names: &[String]) -> bool {
-    let [integration, endpoint] = names else { return false };
-    let is_free = Slug::parse(integration).is_ok_and(|slug| !slug.is_reserved());
-    is_free && Slug::parse(endpoint).is_ok()
+/// Whether these values can stand in the path of the route.
+fn fits(route: &Route, values: &[String]) -> bool {
+    let Some(rest) = route.path.strip_prefix(INTEGRATION) else { return true };
+    let is_slug = |text: &String| Slug::parse(text).is_ok();
+    let is_free = |text: &String| Slug::parse(text).is_ok_and(|slug| !slug.is_reserved());
+    values.first().is_some_and(is_free) && (!rest.starts_with('{') || values.iter().all(is_slug))
 }
 
-fn allowed(routes: &[&Arc<Route>]) -> String {
-    let mut methods = routes.iter().map(|route| route.method.as_str()).collect::<Vec<_>>();
+fn allowed(mut methods: Vec<&str>) -> String {
     if methods.contains(&"GET") {
         methods.push("HEAD");
     }

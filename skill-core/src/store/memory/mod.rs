@@ -11,6 +11,7 @@ mod meta;
 mod owner;
 mod queue;
 mod usage;
+mod webhook;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -24,7 +25,7 @@ use jiff::Timestamp;
 use self::execution::Kept;
 use crate::{
     error::Error,
-    id::{self, AppId, ConnectionId, ExecutionId, FlowId, KeyId},
+    id::{self, AppId, ConnectionId, ExecutionId, FlowId, KeyId, WebhookId},
     name::{ActionName, OwnerId},
     record::{
         Sealed,
@@ -35,6 +36,7 @@ use crate::{
         key::{Key, KeyHash},
         owner::Owner,
         usage::{Ledger, Window},
+        webhook::Subscription,
     },
 };
 
@@ -88,6 +90,7 @@ struct Tables {
     queue: BTreeSet<(OwnerId, ExecutionId)>,
     repeats: HashMap<RepeatKey, Repeat>,
     usage: HashMap<(OwnerId, String, Window), Ledger>,
+    webhooks: BTreeMap<WebhookId, Subscription>,
     audit: Vec<Entry>,
     meta: HashMap<String, Vec<u8>>,
 }

@@ -24,8 +24,6 @@ use crate::{
     },
 };
 
-/// Above every owner, namespace and group.
-const END: &str = "\u{10ffff}";
 /// How many runs of a lane are looked up at first: often there are many lanes.
 const FEW: u32 = 8;
 /// The most runs that one claim finds to be due.
@@ -171,27 +169,39 @@ fn next_lane(
     at: Option<&Key>,
     want: &Claim,
 ) -> Work<Option<Key>> {
-    let sql = "SELECT owner, namespace_canonical FROM executions INDEXED BY executions_ready
-               WHERE state = 'queued' AND is_delayed = 0
-               AND (owner, namespace_canonical) > (?1, ?2)
-               ORDER BY owner, namespace_canonical LIMIT 1";
-    let (mut owner, mut namespace) = at.cloned().unwrap_or_default();
-    let ready = loop {
-        let found = first(session, sql, [&owner, &namespace], |cells| {
-            Ok((cells.next::<String>()?, cells.next()?))
-        })?;
-        let Some(found) = found else { break None };
-        if !want.saturated.iter().any(|saturated| saturated.as_str() == found.0) {
-            break Some(found);
-        }
-        (owner, namespace) = (found.0, END.to_owned());
+    let is_saturated = |lane: &Key| want.saturated.iter().any(|owner| owner.as_str() == lane.0);
+    let mut ready = match at {
+        Some(at) => ready_behind(session, at)?,
+        None => ready_behind_owner(session, "")?,
     };
+    while let Some(lane) = ready.take_if(|lane| is_saturated(lane)) {
+        ready = ready_behind_owner(session, &lane.0)?;
+    }
     let behind = at.map_or(Bound::Unbounded, Bound::Excluded);
     let lost = lapsed.range((behind, Bound::Unbounded)).next().map(|(lane, _)| lane);
     Ok(match (ready, lost) {
         (Some(ready), Some(lost)) => Some(ready.min(lost.clone())),
         (ready, lost) => ready.or_else(|| lost.cloned()),
     })
+}
+
+/// The next lane in which something is ready. Two jumps: SQLite would look at every run of the lane
+/// to find what is greater than a pair.
+fn ready_behind(session: &Session, at: &Key) -> Work<Option<Key>> {
+    let sql = "SELECT namespace_canonical FROM executions INDEXED BY executions_ready
+               WHERE state = 'queued' AND is_delayed = 0 AND owner = ?1
+               AND namespace_canonical > ?2 ORDER BY namespace_canonical LIMIT 1";
+    match first(session, sql, [&at.0, &at.1], |cells| cells.next())? {
+        Some(namespace) => Ok(Some((at.0.clone(), namespace))),
+        None => ready_behind_owner(session, &at.0),
+    }
+}
+
+fn ready_behind_owner(session: &Session, owner: &str) -> Work<Option<Key>> {
+    let sql = "SELECT owner, namespace_canonical FROM executions INDEXED BY executions_ready
+               WHERE state = 'queued' AND is_delayed = 0 AND owner > ?1
+               ORDER BY owner, namespace_canonical LIMIT 1";
+    first(session, sql, [owner], |cells| Ok((cells.next()?, cells.next()?)))
 }
 
 impl Turn {

@@ -23,6 +23,7 @@ mod repeat;
 mod row;
 mod tally;
 mod usage;
+mod webhook;
 mod writer;
 
 use std::{fmt, path::Path};
@@ -82,10 +83,10 @@ impl SqliteStore {
     }
 
     /// Does `work` as one transaction and returns when it is on the disk. All of it is undone when
-    /// it ends in an error.
+    /// it ends in an error. It may be done more than once; what came of the last time counts.
     async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Session) -> Work<T> + Send + 'static,
+        work: impl FnMut(&Session) -> Work<T> + Send + 'static,
     ) -> Result<T> {
         self.writer.run(work).await
     }

@@ -12,6 +12,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use rusqlite::config::DbConfig;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -25,6 +26,10 @@ use crate::error::{Error, Result};
 const GROUP: usize = 256;
 /// The most commands that wait; further callers wait for room.
 const WAITING: usize = 1024;
+/// From how many pages on the write-ahead log is moved to the file when nobody waits.
+const LOG_PAGES: i64 = 1_000;
+/// From how many pages on it is moved although somebody waits.
+const MOST_LOG_PAGES: i64 = 8_000;
 
 pub(super) struct Writer {
     commands: Option<mpsc::Sender<Box<dyn Command>>>,
@@ -55,10 +60,10 @@ impl Writer {
     /// Does `work` as one transaction; returns after the commit.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Session) -> Work<T> + Send + 'static,
+        work: impl FnMut(&Session) -> Work<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        let command = Box::new(Waiting { work: Some(work), found: None, reply });
+        let command = Box::new(Waiting { work, found: None, reply });
         let Some(commands) = &self.commands else { return Err(gone()) };
         commands.send(command).await.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
@@ -81,7 +86,7 @@ fn gone() -> Error {
 trait Command: Send {
     /// Whether anybody waits for the answer.
     fn is_wanted(&self) -> bool;
-    /// Does the work and keeps what it found.
+    /// Does the work and keeps what it found. Done again when what it wrote was undone.
     fn run(&mut self, session: &Session) -> Ended;
     /// Answers, after the commit ended so.
     fn answer(self: Box<Self>, commit: &Work<()>);
@@ -97,7 +102,7 @@ enum Ended {
 }
 
 struct Waiting<T, F> {
-    work: Option<F>,
+    work: F,
     found: Option<Work<T>>,
     reply: oneshot::Sender<Result<T>>,
 }
@@ -105,15 +110,14 @@ struct Waiting<T, F> {
 impl<T, F> Command for Waiting<T, F>
 where
     T: Send,
-    F: FnOnce(&Session) -> Work<T> + Send,
+    F: FnMut(&Session) -> Work<T> + Send,
 {
     fn is_wanted(&self) -> bool {
         !self.reply.is_closed()
     }
 
     fn run(&mut self, session: &Session) -> Ended {
-        let Some(work) = self.work.take() else { return Ended::Badly };
-        match self.found.insert(caught(|| work(session))) {
+        match self.found.insert(caught(|| (self.work)(session))) {
             Ok(_) => Ended::Well,
             Err(failure) if failure.is_of_the_disk() => {
                 Ended::ByTheDisk(failure.error().log_line())
@@ -149,10 +153,37 @@ impl Writing {
             group.retain(|command| command.is_wanted());
             let commit = self.commit(&mut group);
             group.drain(..).for_each(|command| command.answer(&commit));
+            if commit.is_ok() {
+                let most = if waiting.is_empty() { LOG_PAGES } else { MOST_LOG_PAGES };
+                self.checkpoint(most);
+            }
         }
         if !self.is_stopped {
             let cut = self.session.pragma_update(None, "wal_checkpoint", "truncate");
             cut.unwrap_or_else(|cause| tracing::warn!(%cause, "the store keeps its log"));
+        }
+    }
+
+    /// Moves the write-ahead log to the file when it has so many pages. One that failed is tried
+    /// again after the next commit, unless the disk is broken: then the log is all there is.
+    fn checkpoint(&mut self, most: i64) {
+        let pages = |sql| {
+            row::first(&self.session, sql, [], |cells| {
+                Ok((cells.next::<i64>()?, cells.next::<i64>()?).1)
+            })
+        };
+        let moved = pages("PRAGMA wal_checkpoint(noop)").and_then(|found| {
+            if found.is_some_and(|found| most <= found) {
+                pages("PRAGMA wal_checkpoint(passive)")?;
+            }
+            Ok(())
+        });
+        let Err(failure) = moved else { return };
+        let cause = failure.error().log_line();
+        if failure.is_of_the_disk() {
+            self.stop(&cause);
+        } else {
+            tracing::warn!(cause, "the store's log was not moved to its file yet");
         }
     }
 
@@ -182,38 +213,57 @@ impl Writing {
         if group.is_empty() {
             return Ok(());
         }
+        // Hardly any command ends badly, and savepoints cost more than most commands do: so the
+        // group is tried without them first.
         self.execute("BEGIN IMMEDIATE")?;
-        // A command alone needs no savepoint: the transaction is one.
-        let is_alone = group.len() == 1;
-        for command in group {
-            if !is_alone {
-                self.execute("SAVEPOINT command")?;
-            }
-            match command.run(&self.session) {
-                Ended::Well => self.session.keep_command(),
-                Ended::ByTheDisk(cause) => {
-                    self.stop(&cause);
-                    return Err(Failure::Stopped);
-                }
-                // Some errors make SQLite undo the whole transaction.
-                Ended::Badly if self.session.is_autocommit() => return Err(Failure::Undone),
-                Ended::Badly => {
-                    self.session.forget_command();
-                    if is_alone {
-                        return Ok(());
-                    }
-                    self.execute("ROLLBACK TO command")?;
-                }
-            }
-            if !is_alone {
-                self.execute("RELEASE command")?;
-            }
+        if !self.run_together(group)? {
+            self.execute("ROLLBACK")?;
+            self.session.forget_commit();
+            self.execute("BEGIN IMMEDIATE")?;
+            self.run_apart(group)?;
         }
         self.session.write_counts()?;
         self.execute("COMMIT")?;
         self.session.keep_commit();
         self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Runs the commands until one ends badly; whether none did.
+    fn run_together(&mut self, group: &mut [Box<dyn Command>]) -> Work<bool> {
+        for command in group {
+            match command.run(&self.session) {
+                Ended::Well => self.session.keep_command(),
+                Ended::Badly if self.session.is_autocommit() => return Err(Failure::Undone),
+                Ended::Badly => return Ok(false),
+                Ended::ByTheDisk(cause) => return Err(self.stopped(&cause)),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Runs the commands, and undoes those that end badly without the others.
+    fn run_apart(&mut self, group: &mut [Box<dyn Command>]) -> Work<()> {
+        for command in group {
+            self.execute("SAVEPOINT command")?;
+            match command.run(&self.session) {
+                Ended::Well => self.session.keep_command(),
+                // Some errors make SQLite undo the whole transaction.
+                Ended::Badly if self.session.is_autocommit() => return Err(Failure::Undone),
+                Ended::Badly => {
+                    self.session.forget_command();
+                    self.execute("ROLLBACK TO command")?;
+                }
+                Ended::ByTheDisk(cause) => return Err(self.stopped(&cause)),
+            }
+            self.execute("RELEASE command")?;
+        }
+        Ok(())
+    }
+
+    fn stopped(&mut self, cause: &str) -> Failure {
+        self.stop(cause);
+        Failure::Stopped
     }
 
     fn execute(&self, sql: &str) -> Work<()> {
@@ -224,5 +274,8 @@ impl Writing {
     fn stop(&mut self, cause: &str) {
         self.is_stopped = true;
         tracing::error!(cause, "the store stopped writing: its disk failed");
+        // The log is read again when the file is opened again.
+        let stays = self.session.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        stays.map_or_else(|cause| tracing::error!(%cause, "the log may be lost"), drop);
     }
 }

@@ -36,8 +36,10 @@ mod meta;
 mod owner;
 mod queue;
 mod reopen;
+mod rotation;
 mod turns;
 mod usage;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -159,6 +161,13 @@ macro_rules! for_each_store_case {
             owner::a_plan_is_set_and_taken_back,
             owner::an_owner_is_made_on_first_use,
             owner::parallel_first_uses_make_one_owner,
+            rotation::a_key_that_ended_is_not_replaced,
+            rotation::a_key_that_is_replaced_at_once_is_revoked,
+            rotation::a_replaced_key_does_not_count_against_its_successor,
+            rotation::a_replaced_key_ends_no_later_than_it_would,
+            rotation::a_replaced_key_goes_on_until_its_end,
+            rotation::a_rotation_that_fails_changes_nothing,
+            rotation::parallel_rotations_at_once_let_one_win,
             queue::a_begun_run_is_found_by_the_queue,
             queue::a_queued_run_and_a_begun_one_share_their_keys,
             queue::a_queued_run_reads_back_as_it_was_kept,
@@ -199,6 +208,11 @@ macro_rules! for_each_store_case {
             usage::random_nodes_never_exceed_the_limit,
             usage::what_was_not_spent_comes_back,
             usage::what_was_spent_counts,
+            webhook::a_deleted_webhook_is_gone,
+            webhook::a_webhook_reads_back_as_it_was_kept,
+            webhook::another_owners_webhook_acts_like_a_missing_one,
+            webhook::parallel_webhooks_stop_at_the_cap,
+            webhook::webhooks_are_listed_the_newest_first,
         }
     };
 }

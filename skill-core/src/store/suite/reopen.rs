@@ -6,6 +6,7 @@ use super::fixture::{
     acme, at, cancelled, claim, departure, done, ended, enqueue, flow, given_back, kept_connection,
     key, queued, replayable, run, sealed, slug, token, want,
 };
+use super::webhook::webhook;
 use crate::{
     id::AppId,
     record::{
@@ -18,6 +19,7 @@ use crate::{
         owner::Owner,
         run::{Claim, Claimed, Enqueue, Enqueued, Step, Worker},
         usage::{Reserve, Share, Window},
+        webhook::Subscription,
     },
     store::Store,
 };
@@ -32,6 +34,7 @@ struct Kept {
     flows: (Flow, Flow, Departure),
     runs: (Execution, Execution),
     entry: Entry,
+    webhook: Subscription,
     queue: Queue,
 }
 
@@ -117,6 +120,8 @@ async fn fill(store: &dyn Store) -> Kept {
     assert_eq!(store.reserve(&acme(), &reserve("one")).await.unwrap().granted, 10);
     let entry = Entry::new(at(0), Actor::Operator, acme()).event("key.created").target(key.id);
     store.append_audit(&entry).await.unwrap();
+    let webhook = webhook(0);
+    assert!(store.insert_webhook(&webhook, 9).await.unwrap());
     store.meta_or_insert("fact", b"kept").await.unwrap();
     Kept {
         epoch: store.meta("epoch").await.unwrap().unwrap(),
@@ -127,6 +132,7 @@ async fn fill(store: &dyn Store) -> Kept {
         flows: (open, left, departure),
         runs: (done, begun_too),
         entry,
+        webhook,
         queue: fill_queue(store).await,
     }
 }
@@ -225,4 +231,5 @@ async fn look(store: &dyn Store, kept: &Kept) {
     let share = store.reserve(&acme(), &reserve("two")).await.unwrap();
     assert_eq!(share, Share { granted: 0, others: vec![(105, 10)] });
     assert_eq!(store.audit(&acme(), 9).await.unwrap(), std::slice::from_ref(&kept.entry));
+    assert_eq!(store.webhooks(&acme()).await.unwrap(), std::slice::from_ref(&kept.webhook));
 }

@@ -97,9 +97,9 @@ async fn a_run_that_sleeps_takes_no_place_and_survives_a_restart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_engine_that_closes_begins_nothing_new() {
+async fn an_engine_that_drains_begins_nothing_new() {
     let world = flowing().await;
-    world.engine.close();
+    world.engine.drain().await;
     let refused = world.submit_as(&world.caller, Submission::new(read())).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unavailable);
     assert!(world.engine.call(&world.caller, read()).await.is_ok(), "calls go on");

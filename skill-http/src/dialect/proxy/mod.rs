@@ -2,8 +2,11 @@
 
 mod connect;
 mod connections;
+mod download;
 mod execute;
 mod keys;
+mod manual;
+mod skills;
 
 use http::StatusCode;
 use skill_core::ErrorKind;
@@ -18,9 +21,9 @@ pub(super) struct Proxy;
 
 /// Its routes.
 pub(crate) fn routes() -> impl Iterator<Item = Route> {
-    [execute::routes(), connect::routes(), connections::routes(), keys::routes()]
-        .into_iter()
-        .flatten()
+    let found = [skills::routes(), download::routes()];
+    let used = [execute::routes(), connect::routes(), connections::routes(), keys::routes()];
+    found.into_iter().chain(used).flatten()
 }
 
 impl Dialect for Proxy {
