@@ -24,10 +24,9 @@ use crate::{
     executor::{Event, Gate, Sending, retry_after},
     id,
     record::{
-        Sealed,
         audit::Actor,
-        execution::{Execution, State},
-        run::{Claimed, Finished, Work},
+        execution::Execution,
+        run::{Claimed, Work},
     },
     skill::Skill,
 };
@@ -136,7 +135,7 @@ impl Gate for Noting<'_> {
 }
 
 /// What an attempt came to.
-enum Ended {
+pub(super) enum Ended {
     /// The run is over.
     Over(Outcome),
     /// It goes back to the queue, and this attempt counts.
@@ -202,7 +201,7 @@ impl Shared {
             None => self.attempt(&claimed, &mut run, &held).await,
         };
         run.timing.total += watch.elapsed();
-        self.conclude(run, ended, &held).await;
+        self.conclude((run, claimed.work.deadline), ended, &held).await;
     }
 
     /// Why a run that was claimed is over before its attempt begins.
@@ -440,63 +439,3 @@ fn caller(run: &Execution, work: &Work) -> Caller {
 fn too_late() -> Error {
     Error::new(ErrorKind::Timeout, "the run did not end before its deadline")
 }
-
-impl Shared {
-    /// Says how the attempt ended, unless the run is no longer ours.
-    async fn conclude(&self, mut run: Execution, ended: Ended, held: &Held) {
-        let now = self.now();
-        let (mut run_at, mut outcome, mut is_undone) = (now, None, false);
-        let mut reason = "stopped";
-        run.state = State::Queued;
-        match ended {
-            Ended::Gone => return self.lost(&run),
-            Ended::Undone(at) => (run_at, is_undone) = (at, true),
-            Ended::Again(wait, why) => {
-                run_at = now.checked_add(wait).unwrap_or(now);
-                reason = why;
-            }
-            Ended::Over(over) => {
-                run.state = if over.is_good() { State::Success } else { State::Error };
-                run.error = match &over {
-                    Outcome::Failed(failure) => Some(failure.kind),
-                    Outcome::Answer { .. } => None,
-                };
-                (run.progress, run.ended_at) = (100, Some(self.clock.now()));
-                match self.sealed(&run, &over, held).await {
-                    Ok(sealed) => outcome = Some(sealed),
-                    Err(error) => {
-                        tracing::error!(execution = %run.id, error = %error.log_line(), "an outcome is lost");
-                        (run.state, run.error) = (State::Error, Some(error.kind()));
-                    }
-                }
-            }
-        }
-        let finished = Finished { lease: held.lease(), execution: run, outcome, run_at, is_undone };
-        let Some(run) = self.finish(finished, held).await else { return };
-        if run.state.is_final() {
-            self.executor.observer.hear(&Event::Ended(&run));
-        } else {
-            self.executor.observer.hear(&Event::GivenBack { run: &run, reason });
-            self.waits(run_at);
-        }
-    }
-
-    /// The outcome as it is kept. One that is too large for its row, and cannot be kept elsewhere
-    /// either, is held out until it can or the lease is lost.
-    async fn sealed(&self, run: &Execution, over: &Outcome, held: &Held) -> Result<Sealed> {
-        let whose = (&run.owner, run.id);
-        loop {
-            let kept = self.executor.keep_outcome(whose, over, self.settings.result_bytes).await;
-            match kept {
-                Err(error) if error.kind() == ErrorKind::Unavailable && held.why().is_none() => {
-                    tracing::warn!(execution = %run.id, error = %error.log_line(), "not kept yet");
-                    tokio::time::sleep(PAUSE).await;
-                }
-                kept => return kept,
-            }
-        }
-    }
-}
-
-/// How long to wait after an outcome could not be kept.
-const PAUSE: Duration = Duration::from_secs(1);
