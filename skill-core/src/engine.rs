@@ -419,17 +419,16 @@ impl Builder {
         };
         let executor = Arc::new(parts.executor(catalog, self.settings, &tasks));
         let connector = parts.connector((executor.clone(), &tasks), self.return_urls);
-        let (webhooks, plans) = (parts.webhooks(), self.plans);
         let (keys, calls) = (parts.keys.clone(), tasks.clone());
         let needed = queue::Parts { executor: executor.clone(), keys, calls };
         let runs = Runs::start(needed, self.queue).await?;
         Ok(Engine(Arc::new(Inner {
+            webhooks: parts.webhooks(),
+            plans: self.plans,
             parts,
             executor,
             connector,
-            webhooks,
             runs,
-            plans,
             tasks,
             workers,
             stop,

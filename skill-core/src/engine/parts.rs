@@ -1,4 +1,4 @@
-//! What the engine's modules share, and how they are made of it.
+//! The parts of an engine, and how they are put together.
 
 use std::{collections::BTreeSet, sync::Arc};
 

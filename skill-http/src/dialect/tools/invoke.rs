@@ -152,6 +152,14 @@ fn on_deadline(text: &str) -> Option<OnDeadline> {
     }
 }
 
+/// Queues a call as the query wants it.
+pub(crate) async fn submit(cx: &Context, mut call: CallRequest) -> Result<Reply, Failure> {
+    call.timeout = cx.query().number("timeout", 1, LONGEST)?.map(Duration::from_secs);
+    let submission = submission(cx, call)?;
+    let submitted = cx.app.engine.runs().submit(cx.admitted()?, submission).await?;
+    Ok(queued(submitted.id, submitted.is_replay))
+}
+
 /// The run of `call` as the query wants it queued.
 fn submission(cx: &Context, call: CallRequest) -> Result<Submission, Error> {
     let (query, expected) = (cx.query(), format!("a whole number from -{PRIORITY} to {PRIORITY}"));
