@@ -184,6 +184,16 @@ impl Members {
         text.unwrap_or_default()
     }
 
+    /// A list of texts, written as a list.
+    pub(crate) fn list(&mut self, name: &'static str) -> Option<Vec<String>> {
+        self.take(name, "a list of strings", |value| {
+            let items = value.as_array().map(|items| {
+                items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<_>>()
+            });
+            items.flatten().ok_or(value)
+        })
+    }
+
     /// A list of strings, or one string.
     pub(crate) fn texts(&mut self, name: &'static str) -> Option<Vec<String>> {
         self.take(name, "a list of strings", |value| {

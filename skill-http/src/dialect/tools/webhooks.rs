@@ -111,8 +111,8 @@ async fn list(cx: Context) -> Result<Reply, Failure> {
 
 async fn create(cx: Context) -> Result<Reply, Failure> {
     let mut body = cx.members()?;
-    let (url, events) = (body.required_text("url"), body.texts("events"));
-    let (tool_ids, secret) = (body.texts("tool_ids"), body.text("secret"));
+    let (url, events) = (body.required_text("url"), body.list("events"));
+    let (tool_ids, secret) = (body.list("tool_ids"), body.text("secret"));
     body.end()?;
     let wanted = NewWebhook {
         tool_ids: tool_ids.unwrap_or_default(),
