@@ -1,4 +1,4 @@
-"""Builds the fixture of ../shared/security/README.md on a fresh server and runs two sets of cases."""
+"""Builds the fixture of ../shared/security/README.md on a fresh server and runs three sets of cases."""
 
 import json
 import string
@@ -56,7 +56,6 @@ def fixture(server, mock):
     key("KEY_A_SCOPE_GIT", "tenant_a", scopes="git")
     key("KEY_A_KEYS", "tenant_a", scopes="github,keys")
     key("KEY_A_ITEM", "tenant_a", scopes="mock/get_item")
-    key("KEYID_A_SVC", "tenant_a", scopes="github")
 
     connections = {
         "CONN_A_GITHUB": server.bring("github", "tenant_a", grant("A")),
@@ -68,6 +67,17 @@ def fixture(server, mock):
     begun = server.call("POST", "/v1/connect", {"integration": "mock"}, keys["KEY_A"])
     same(begun.status, 200, f"POST /v1/connect: {begun.text}")
     page = begun.json["oauth_url"].removeprefix(PUBLIC)
+
+    def made(method, path, body, status):
+        answer = server.call(method, path, body, keys["KEY_A"])
+        same(answer.status, status, f"{method} {path}: {answer.text}")
+        return answer.json
+
+    run = made("POST", "/v1/tools/mock-get-item/invoke", {"item": "UPSTREAM_MARK_A"}, 200)["execution_id"]
+    service = made("POST", "/v1/keys", {"name": "service", "type": "service", "scopes": ["github"]}, 201)
+    brief = made("POST", "/v1/keys", {"name": "brief", "type": "temporary", "scopes": ["github"]}, 201)
+    hook = made("POST", "/v1/webhooks", {"url": f"http://127.0.0.1:{SINK}/hook", "events": ["execution.completed"]}, 201)
+    keys |= {"KEY_A_SVC": service["key"], "KEY_A_TEMP": brief["key"]}
     # Gone by when the cases run: the key that lives one second.
     time.sleep(1.5)
 
@@ -78,7 +88,8 @@ def fixture(server, mock):
         **example["vars"], **keys, **connections,
         "KEY_A_TYPO": mistyped(keys["KEY_A"]),
         "KEY_A_UPPER": prefix + keys["KEY_A"][3:].translate(swap),
-        "KEYID_A_SVC": ids["KEYID_A_SVC"], "KEYID_A": ids["KEY_A"], "KEYID_B": ids["KEY_B"],
+        "KEYID_A_SVC": service["id"], "KEYID_A_TEMP": brief["id"], "KEYID_A": ids["KEY_A"], "KEYID_B": ids["KEY_B"],
+        "EXEC_A": run, "EXEC_A_UPPER": "exec_" + run[5:].upper(), "JOB_OF_EXEC_A": "job_" + run[5:], "WEBHOOK_A": hook["id"],
         # Long texts, so that the cases need not spell them out.
         **{f"{letter.upper()}_{n}": letter * n for letter in "xb" for n in (9000, 10000, 40960)},
         "TENANT_B": "tenant_b", "CONNECT_PATH": page, "PENDING_A": begun.json["connection_id"],
@@ -123,7 +134,8 @@ def main():
 
     left_out = excluded()
     sets = []
-    for name, path in (("devset", SECURITY / "devset.jsonl"), ("proxy", HERE / "proxy-cases.jsonl")):
+    for name, path in (("devset", SECURITY / "devset.jsonl"), ("proxy", HERE / "proxy-cases.jsonl"),
+                       ("tools", HERE / "tools-cases.jsonl")):
         cases = [(json.loads(line), line) for line in path.read_text().splitlines() if line]
         wanted = [line for case, line in cases if case["kind"] != "scenario" and not left_out.pop(case["id"], None)
                   and case["id"].startswith(PREFIX)]

@@ -77,9 +77,11 @@ class Process:
 
 
 @atexit.register
-def stop_all():
+def stop_all(name=None):
+    """Stops what this run started; of one name, when one is given."""
     for process in reversed(list(_running)):
-        process.stop(seconds=5)
+        if name in (None, process.name):
+            process.stop(seconds=5)
 
 
 # An end asked for from outside runs the line above, too.

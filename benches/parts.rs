@@ -1,15 +1,15 @@
 //! The parts of a call that cost most, each alone: schema, sealing, addresses, catalogue, routing.
 
-use std::{collections::BTreeMap, hint::black_box};
+use std::{collections::BTreeMap, fmt::Write, hint::black_box};
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use serde_json::json;
 use skill_core::{
     Engine,
-    catalog::Catalog,
+    catalog::{Catalog, ToolFilter},
     credential::seal::{Binding, Keyring},
-    integration,
+    integration::{self, Overrides},
     name::{ActionName, Slug},
     transport::{ReqwestTransport, egress::Egress, target::Target},
 };
@@ -34,6 +34,36 @@ fn catalogue(criterion: &mut Criterion) {
     criterion.bench_function("catalogue/load_bundled", |bencher| {
         bencher.iter(|| integration::bundled(&BTreeMap::new()));
     });
+}
+
+/// Ten thousand tools, and searches for few, for many and for all of them.
+fn search(criterion: &mut Criterion) {
+    let verbs = ["list", "get", "create", "update", "delete", "search", "merge", "send"];
+    let integrations = (0..100).map(|service| {
+        let mut text = format!(
+            "name = \"Service {service}\"\ndescription = \"One of many.\"\n\
+             base_url = \"https://x.test\"\nauth = {{ scheme = \"none\" }}\n"
+        );
+        for n in 0..100 {
+            let verb = verbs[n % verbs.len()];
+            let _ = write!(
+                text,
+                "[endpoints.{verb}_thing_{n}]\nsummary = \"{verb} the things of a workspace\"\n\
+                 method = \"GET\"\npath = \"/{n}\"\n\
+                 params = {{ state = {{ type = \"string\" }}, page = {{ type = \"integer\" }} }}\n"
+            );
+        }
+        let file = format!("service-{service}.toml");
+        integration::declared(&file, &text, &Overrides::default()).expect("a declaration")
+    });
+    let catalog = Catalog::build(integrations.collect::<Vec<_>>(), []).expect("a catalogue");
+    for (name, text) in [("few", "service-42 merge"), ("many", "list"), ("all", "s"), ("none", "%")]
+    {
+        let filter = ToolFilter { search: Some(text.to_owned()), ..ToolFilter::default() };
+        criterion.bench_function(&format!("catalogue/search_{name}_of_10000"), |bencher| {
+            bencher.iter(|| catalog.tools(black_box(&filter)));
+        });
+    }
 }
 
 fn address(criterion: &mut Criterion) {
@@ -82,5 +112,5 @@ fn routing(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, catalogue, address, sealing, routing);
+criterion_group!(benches, catalogue, search, address, sealing, routing);
 criterion_main!(benches);

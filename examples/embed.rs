@@ -4,33 +4,22 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use async_trait::async_trait;
 use skill_core::{
     Engine, Result,
     access::Caller,
     call::CallRequest,
-    clock::Deadline,
     integration,
     name::{OwnerId, Slug},
-    transport::{Body, Outgoing, Response, Transport},
 };
-
-/// Answers every request at once: what a `ReqwestTransport` would fetch from GitHub.
-#[derive(Debug)]
-struct Scripted;
-
-#[async_trait]
-impl Transport for Scripted {
-    async fn send(&self, request: Outgoing, _: Deadline) -> Result<Response> {
-        println!("-> {} {}", request.method, request.url.path());
-        Ok(Response::new(http::StatusCode::CREATED, Body::from(r#"{"number":7,"state":"open"}"#)))
-    }
-}
+use skill_examples::Answering;
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let bundled = integration::bundled(&BTreeMap::new()).expect("the bundled ones are valid");
-    let engine = Engine::builder(Arc::new(Scripted)).integrations(bundled).build().await?;
+    let engine = Engine::builder(Arc::new(Answering(r#"{"number":7,"state":"open"}"#)))
+        .integrations(bundled)
+        .build()
+        .await?;
 
     // A user's credential, sealed from here on.
     let caller = Caller::operator(OwnerId::parse("acme")?);

@@ -18,8 +18,12 @@ use skill_core::{
     clock::Deadline,
     integration,
     name::OwnerId,
-    transport::{Outgoing, ReqwestTransport, Response, Transport, egress::Egress},
+    transport::{
+        Outgoing, ReqwestTransport, Response, Transport,
+        egress::{Egress, Refused},
+    },
 };
+use url::Url;
 
 /// Counts requests and hands them on.
 #[derive(Debug)]
@@ -33,6 +37,10 @@ impl Transport for Counting {
     async fn send(&self, request: Outgoing, deadline: Deadline) -> Result<Response> {
         self.requests.fetch_add(1, Ordering::Relaxed);
         self.inner.send(request, deadline).await
+    }
+
+    fn admit(&self, url: &Url) -> Result<(), Refused> {
+        self.inner.admit(url)
     }
 }
 

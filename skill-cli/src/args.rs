@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    command::{app, call, config, connect, connection, connections, demo, key, serve},
+    command::{
+        app, audit, call, config, connect, connection, connections, demo, key, plan, run, runs,
+        serve, tools,
+    },
     context::Global,
 };
 
@@ -30,6 +33,11 @@ enum Command {
     Serve(serve::Serve),
     Demo(demo::Demo),
     Call(call::Call),
+    Run(run::Run),
+    #[command(subcommand)]
+    Runs(runs::Runs),
+    #[command(subcommand)]
+    Tools(tools::Tools),
     Connect(connect::Connect),
     Connections(connections::Connections),
     #[command(subcommand)]
@@ -38,6 +46,9 @@ enum Command {
     Key(key::Key),
     #[command(subcommand)]
     App(app::App),
+    #[command(subcommand)]
+    Plan(plan::Plan),
+    Audit(audit::Audit),
     Config(config::Show),
 }
 
@@ -49,11 +60,16 @@ impl Args {
             Command::Serve(command) => command.run(global).await,
             Command::Demo(command) => command.run(global).await,
             Command::Call(command) => command.run(global).await,
+            Command::Run(command) => command.run(global).await,
+            Command::Runs(command) => command.run(global).await,
+            Command::Tools(command) => command.run(global).await,
             Command::Connect(command) => command.run(global).await,
             Command::Connections(command) => command.run(global).await,
             Command::Connection(command) => command.run(global).await,
             Command::Key(command) => command.run(global).await,
             Command::App(command) => command.run(global).await,
+            Command::Plan(command) => command.run(global).await,
+            Command::Audit(command) => command.run(global).await,
             Command::Config(command) => command.run(global),
         }
     }

@@ -15,11 +15,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use skill_core::{
     Engine,
     access::{Plan, Plans},
+    artifact::FileArtifacts,
     credential::seal::Keyring,
     declaration::Problem,
     executor,
     integration::{self, Integration, Overrides},
     name::{OwnerId, Slug},
+    queue,
     record::app::Holder,
     store::sqlite::SqliteStore,
     transport::{ReqwestTransport, egress::Egress},
@@ -40,6 +42,15 @@ pub(crate) struct Parts {
     pub(crate) engine: Engine,
     /// Its doors.
     pub(crate) server: Server,
+}
+
+/// Who works on queued runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Workers {
+    /// This process, as many at once as the configuration says.
+    Here,
+    /// Another process, later.
+    Elsewhere,
 }
 
 /// The data directory is held by another process, for now.
@@ -66,21 +77,28 @@ pub(crate) fn public_url(config: &Config, address: SocketAddr) -> anyhow::Result
 ///
 /// # Errors
 /// [`Busy`] when another process has the data directory.
-pub(crate) async fn parts(config: &Config, home: &Home, public: Url) -> anyhow::Result<Parts> {
+pub(crate) async fn parts(
+    config: &Config,
+    home: &Home,
+    (public, workers): (Url, Workers),
+) -> anyhow::Result<Parts> {
     let integrations = integrations(config, home)?;
     let egress = Egress::new(config.egress.allow.clone());
     tell_closed_doors(config, &egress);
     home.prepare()?;
     let keyring = keyring(config, home).await?;
     let store = open(home)?;
+    let artifacts = FileArtifacts::open(home.artifacts())?;
     let metrics = Metrics::new();
     let transport = ReqwestTransport::new(egress)?;
     let engine = Engine::builder(Arc::new(transport))
         .store(Arc::new(store), keyring)
+        .artifacts(Arc::new(artifacts))
         .observer(metrics.clone())
         .integrations(integrations)
         .plans(plans(config)?)
         .settings(calls(config))
+        .queue(runs(config, workers))
         .public_url(public.clone())
         .return_urls(config.connect.return_urls.iter().cloned())
         .wrong_keys_per_minute(config.limits.wrong_keys_per_minute)
@@ -316,6 +334,24 @@ fn calls(config: &Config) -> executor::Settings {
         longest_timeout: seconds(config.limits.longest_timeout_s.get()),
         answer_bytes: config.limits.answer_bytes.get(),
         idempotency: seconds(config.idempotency_hours.get()) * 3600,
+        ..executor::Settings::default()
+    }
+}
+
+fn runs(config: &Config, workers: Workers) -> queue::Settings {
+    let runs = &config.runs;
+    queue::Settings {
+        slots: if workers == Workers::Here { runs.workers } else { 0 },
+        attempts: runs.attempts.get(),
+        crashes: runs.crashes,
+        backoff: seconds(runs.backoff_s.get()),
+        longest_backoff: seconds(runs.longest_backoff_s.get()),
+        deadline: seconds(runs.deadline_s.get()),
+        longest_deadline: seconds(runs.longest_deadline_s.get()),
+        lease: seconds(runs.lease_s.get()),
+        depth: runs.waiting_per_owner.get(),
+        result_bytes: runs.result_bytes.get(),
+        drain: seconds(config.timeouts.drain_s),
     }
 }
 

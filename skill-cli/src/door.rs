@@ -11,7 +11,7 @@ use skill_core::name::OwnerId;
 use tokio::{net::UnixStream, time::Instant};
 
 use crate::{
-    assemble::{self, Busy, Parts},
+    assemble::{self, Busy, Parts, Workers},
     config::Config,
     failure::Failure,
     home::Home,
@@ -37,6 +37,16 @@ enum Way {
 impl Door {
     /// Finds the server, or opens the data directory.
     pub(crate) async fn open(config: &Config, owner: &str) -> anyhow::Result<Self> {
+        Self::open_with(config, owner, Workers::Elsewhere).await
+    }
+
+    /// Finds the server, or opens the data directory and works on the runs that wait there until
+    /// the door is closed.
+    pub(crate) async fn open_and_work(config: &Config, owner: &str) -> anyhow::Result<Self> {
+        Self::open_with(config, owner, Workers::Here).await
+    }
+
+    async fn open_with(config: &Config, owner: &str, workers: Workers) -> anyhow::Result<Self> {
         let owner = OwnerId::parse(owner).map_err(|error| Failure::usage(error.to_string()))?;
         let home = Home::of(config);
         let until = Instant::now() + PATIENCE;
@@ -45,7 +55,7 @@ impl Door {
                 return Ok(Self { way: Way::Socket(home.socket()), owner });
             }
             let public_url = assemble::public_url(config, config.listen)?;
-            match assemble::parts(config, &home, public_url).await {
+            match assemble::parts(config, &home, (public_url, workers)).await {
                 Ok(parts) => return Ok(Self { way: Way::Local(Box::new(parts)), owner }),
                 // A server that starts or stops, or another command: either is over soon.
                 Err(error) if error.is::<Busy>() && Instant::now() < until => {
@@ -59,6 +69,12 @@ impl Door {
     /// Whether a server is running, which people and providers can reach.
     pub(crate) fn has_server(&self) -> bool {
         matches!(self.way, Way::Socket(_))
+    }
+
+    /// The option that names the owner, unless it is the usual one.
+    pub(crate) fn for_owner(&self) -> String {
+        let owner = &self.owner;
+        if *owner == OwnerId::standard() { String::new() } else { format!(" --owner {owner}") }
     }
 
     /// Sends a request and returns its answer.
@@ -182,23 +198,41 @@ impl Answer {
     fn failure(&self) -> Failure {
         let status = self.0.status();
         let body = serde_json::from_slice::<Value>(self.0.body()).unwrap_or_default();
-        let text = |name: &str| body.get(name).and_then(Value::as_str);
-        let message =
-            text("message").map_or_else(|| format!("the answer was {status}"), Into::into);
-        let mut failure = match status {
+        // The dialects differ: one has an object as its error, the others a code beside it.
+        let said = body.get("error").filter(|error| error.is_object()).unwrap_or(&body);
+        let message = said.get("message").and_then(Value::as_str);
+        let message = message.map_or_else(|| format!("the answer was {status}"), Into::into);
+        let failure = match status {
             StatusCode::BAD_REQUEST => Failure::usage(message),
             _ => Failure::new(message),
         };
-        let details = body.get("details").and_then(Value::as_array);
-        for detail in details.into_iter().flatten() {
-            let member = |name| crate::output::member(detail, name);
-            failure = failure.detail(format!("{}: {}", member("field"), member("issue")));
+        explained(failure, said)
+    }
+}
+
+/// Adds the details of an error, and what to do about it.
+pub(crate) fn explained(mut failure: Failure, said: &Value) -> Failure {
+    let mut url = said.get("action_url");
+    match said.get("details") {
+        Some(Value::Array(details)) => {
+            for detail in details {
+                let member = |name| crate::output::member(detail, name);
+                failure = failure.detail(format!("{}: {}", member("field"), member("issue")));
+            }
         }
-        match (text("action_url"), body.get("retry_after")) {
-            (Some(url), _) => failure.hint(format!("open {url} while `skill serve` runs")),
-            (None, Some(after)) => failure.hint(format!("try again in {after} s")),
-            (None, None) => failure,
+        Some(Value::Object(details)) => {
+            url = url.or_else(|| details.get("action_url"));
+            for (field, _) in details.iter().filter(|(field, _)| *field != "action_url") {
+                let issue = crate::output::member(&said["details"], field);
+                failure = failure.detail(format!("{field}: {issue}"));
+            }
         }
+        _ => {}
+    }
+    match (url.and_then(Value::as_str), said.get("retry_after")) {
+        (Some(url), _) => failure.hint(format!("open {url} while `skill serve` runs")),
+        (None, Some(after)) => failure.hint(format!("try again in {after} s")),
+        (None, None) => failure,
     }
 }
 

@@ -35,6 +35,11 @@ impl Home {
         self.0.join("skill.db")
     }
 
+    /// What is too large for the store.
+    pub(crate) fn artifacts(&self) -> PathBuf {
+        self.0.join("artifacts")
+    }
+
     /// The operator's socket.
     pub(crate) fn socket(&self) -> PathBuf {
         self.0.join("skill.sock")

@@ -7,18 +7,14 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    output::{member, table},
+};
 
-/// Words after the endpoint that are the command's own, unless the endpoint has such a parameter;
+/// Words after the action that are the command's own, unless the action has such a parameter;
 /// whether a value follows.
-const OWN: [(&str, bool); 6] = [
-    ("connection", true),
-    ("owner", true),
-    ("idempotency-key", true),
-    ("timeout", true),
-    ("json", false),
-    ("help", false),
-];
+pub(crate) type Own = [(&'static str, bool)];
 
 /// What the words say.
 #[derive(Debug, Default, PartialEq)]
@@ -29,11 +25,15 @@ pub(crate) struct Given {
     pub(crate) own: BTreeMap<&'static str, String>,
 }
 
-/// Reads the words; `schema` is the endpoint's, if it is known.
+/// Reads the words; `schema` is the action's, if it is known.
 ///
 /// # Errors
 /// The first word that fits nowhere.
-pub(crate) fn read(words: &[String], schema: Option<&Value>) -> Result<Given, Failure> {
+pub(crate) fn read(
+    words: &[String],
+    schema: Option<&Value>,
+    own_words: &Own,
+) -> Result<Given, Failure> {
     let (mut given, mut rest) = (Given::default(), words.iter().map(String::as_str).peekable());
     let known = schema.and_then(|schema| schema.get("properties")).and_then(Value::as_object);
     while let Some(word) = rest.next() {
@@ -46,7 +46,7 @@ pub(crate) fn read(words: &[String], schema: Option<&Value>) -> Result<Given, Fa
             None => (word, None),
         };
         let declared = known.and_then(|known| known.iter().find(|(key, _)| is_same(key, name)));
-        let own = OWN.iter().find(|(own, _)| *own == name && declared.is_none());
+        let own = own_words.iter().find(|(own, _)| *own == name && declared.is_none());
         let wants_value = match (own, declared) {
             (Some((_, wants_value)), _) => *wants_value,
             (None, Some((_, schema))) if Types::of(schema).is_flag() => {
@@ -68,6 +68,19 @@ pub(crate) fn read(words: &[String], schema: Option<&Value>) -> Result<Given, Fa
         }
     }
     Ok(given)
+}
+
+/// Lists the parameters that a schema has, for a person.
+pub(crate) fn described(schema: &Value) -> String {
+    let required = schema.get("required").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let parameters = schema.get("properties").and_then(Value::as_object);
+    let rows = parameters.into_iter().flatten().map(|(name, schema)| {
+        let is_required = required.iter().any(|one| one.as_str() == Some(name));
+        let need = if is_required { "required" } else { "" };
+        let kind = member(schema, if schema.get("enum").is_some() { "enum" } else { "type" });
+        vec![format!("--{name}"), kind, need.to_owned(), member(schema, "description")]
+    });
+    table(&["parameter", "type", "", "description"], &rows.collect::<Vec<_>>())
 }
 
 /// Adds a parameter; a second value of the same name makes a list.
@@ -97,7 +110,7 @@ fn no_value(name: &str) -> Failure {
 
 fn unknown(name: &str, known: &Map<String, Value>) -> Failure {
     let names = known.keys().map(|key| format!("--{key}")).collect::<Vec<_>>().join(", ");
-    let failure = Failure::usage(format!("the endpoint has no parameter `--{name}`"));
+    let failure = Failure::usage(format!("the action has no parameter `--{name}`"));
     match names.is_empty() {
         true => failure.hint("it has none"),
         false => failure.hint(format!("it has {names}")),
@@ -204,6 +217,8 @@ mod tests {
 
     use super::*;
 
+    const OWN: &Own = &[("connection", true), ("owner", true), ("json", false), ("help", false)];
+
     fn words(line: &str) -> Vec<String> {
         line.split('|').filter(|word| !word.is_empty()).map(str::to_owned).collect()
     }
@@ -224,15 +239,15 @@ mod tests {
     }
 
     fn params(line: &str) -> Value {
-        Value::Object(read(&words(line), Some(&schema())).unwrap().params)
+        Value::Object(read(&words(line), Some(&schema()), OWN).unwrap().params)
     }
 
     fn guessed(line: &str) -> Value {
-        Value::Object(read(&words(line), None).unwrap().params)
+        Value::Object(read(&words(line), None, OWN).unwrap().params)
     }
 
     fn problem(line: &str) -> String {
-        read(&words(line), Some(&schema())).unwrap_err().to_string()
+        read(&words(line), Some(&schema()), OWN).unwrap_err().to_string()
     }
 
     #[test]
@@ -270,7 +285,8 @@ mod tests {
 
     #[test]
     fn the_commands_own_options_yield_to_parameters_of_the_same_name() {
-        let given = read(&words("--owner|acme|--connection|work|--json"), Some(&schema())).unwrap();
+        let given =
+            read(&words("--owner|acme|--connection|work|--json"), Some(&schema()), OWN).unwrap();
         assert_eq!(Value::Object(given.params), json!({"owner": "acme"}));
         assert_eq!(given.own["connection"], "work");
         assert!(given.own.contains_key("json") && !given.own.contains_key("owner"));
@@ -292,7 +308,7 @@ mod tests {
 
     #[test]
     fn what_fits_nowhere_is_named() {
-        assert_eq!(problem("--ttle|x"), "the endpoint has no parameter `--ttle`");
+        assert_eq!(problem("--ttle|x"), "the action has no parameter `--ttle`");
         assert_eq!(problem("x"), "expected `--NAME VALUE`, got `x`");
         assert_eq!(problem("--draft|x"), "expected `--NAME VALUE`, got `x`");
         assert_eq!(problem("--number"), "`--number` expects a value");

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
-    assemble::{self, Busy, Parts},
+    assemble::{self, Busy, Parts, Workers},
     config::Config,
     failure::Failure,
     home::Home,
@@ -66,9 +66,15 @@ impl Open {
     pub(crate) async fn serve(self, stop: CancellationToken) {
         let Self { parts, home, tcp, operator, .. } = self;
         let server = &parts.server;
+        // Runs get the same time as requests, so that a stop takes no longer for them.
+        let drain = async {
+            stop.cancelled().await;
+            parts.engine.drain().await;
+        };
         tokio::join!(
             server.serve(tcp, stop.clone()),
-            server.serve_operator(operator, stop.clone())
+            server.serve_operator(operator, stop.clone()),
+            drain
         );
         parts.engine.stop().await;
         // It is this server's: whoever comes next waits for the store's lock.
@@ -82,7 +88,7 @@ impl Open {
 async fn patiently(config: &Config, home: &Home, public: &Url) -> anyhow::Result<Parts> {
     let until = Instant::now() + PATIENCE;
     loop {
-        match assemble::parts(config, home, public.clone()).await {
+        match assemble::parts(config, home, (public.clone(), Workers::Here)).await {
             Err(error) if error.is::<Busy>() && Instant::now() < until => {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }

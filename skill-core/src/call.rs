@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value};
 
 use crate::{
-    error::Result,
+    error::{Detail, Error, ErrorKind, Result},
     id::ExecutionId,
     name::{ActionName, Slug},
     record::execution::Timing,
@@ -36,6 +36,8 @@ pub struct CallRequest {
     pub idempotency_key: Option<String>,
     /// How long it may take, when it is another time than the engine's own.
     pub timeout: Option<Duration>,
+    /// Whether the history keeps inputs and outcome, sealed and within bounds.
+    pub keeps_bodies: bool,
 }
 
 impl CallRequest {
@@ -51,6 +53,7 @@ impl CallRequest {
             connection: None,
             idempotency_key: None,
             timeout: None,
+            keeps_bodies: false,
         })
     }
 
@@ -79,6 +82,13 @@ impl CallRequest {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Lets the history keep inputs and outcome.
+    #[must_use]
+    pub fn keeping_bodies(mut self) -> Self {
+        self.keeps_bodies = true;
         self
     }
 }
@@ -116,7 +126,7 @@ impl Data {
     pub fn json(&self) -> Result<Value> {
         let unreadable = || {
             let message = "expected JSON from the service";
-            crate::Error::new(crate::ErrorKind::UpstreamInvalid, message)
+            Error::new(ErrorKind::UpstreamInvalid, message)
         };
         match self {
             Self::Empty => Ok(Value::Null),
@@ -142,4 +152,73 @@ pub struct Reply {
     pub timing: Timing,
     /// Whether this is the answer to an earlier call with the same idempotency key.
     pub is_replay: bool,
+}
+
+/// How a run ended, as far as it is kept.
+///
+/// ```
+/// use http::StatusCode;
+/// use skill_core::call::{Data, Outcome};
+/// let outcome = Outcome::Answer { status: StatusCode::OK, data: Data::Json("{}".into()) };
+/// assert!(outcome.is_good());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A service answered, whatever it said; the value of a skill stands under 200.
+    Answer {
+        /// The status of the answer.
+        status: StatusCode,
+        /// Its body.
+        data: Data,
+    },
+    /// It ended in an error of ours.
+    Failed(Failure),
+}
+
+impl Outcome {
+    /// Whether the action did what was asked.
+    pub fn is_good(&self) -> bool {
+        matches!(self, Self::Answer { status, .. } if status.as_u16() < 400)
+    }
+}
+
+/// An error as it is kept with its run.
+///
+/// ```
+/// use skill_core::{Error, ErrorKind, call::Failure};
+/// let failure = Failure::from(&Error::new(ErrorKind::Timeout, "too late"));
+/// assert_eq!(failure.error().kind(), ErrorKind::Timeout);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What the caller can do about it.
+    pub kind: ErrorKind,
+    /// The message for the caller.
+    pub message: String,
+    /// What is wrong, field by field.
+    pub details: Vec<Detail>,
+    /// The page where a person can mend it.
+    pub action_url: Option<String>,
+}
+
+impl Failure {
+    /// The failure as an error, to be rendered like any other.
+    pub fn error(&self) -> Error {
+        let error = Error::new(self.kind, self.message.clone()).details(self.details.clone());
+        match &self.action_url {
+            Some(url) => error.action_url(url.clone()),
+            None => error,
+        }
+    }
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        Self {
+            kind: error.kind(),
+            message: error.message().to_owned(),
+            details: error.field_details().to_vec(),
+            action_url: error.action_page().map(str::to_owned),
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! The engine: everything wired together, for a program to embed.
 
+mod sweep;
+
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
@@ -9,28 +11,25 @@ use url::Url;
 use crate::{
     access::{Admission, Admitted, Caller, Keys, Plans},
     apps::Apps,
+    artifact::{ArtifactStore, Artifacts, MemoryArtifacts},
     call::{CallRequest, Reply},
-    catalog::Catalog,
+    catalog::{Action, Catalog},
     clock::{Clock, Deadline, SystemClock},
     connect::Connector,
     connections::Connections,
     credential::{CredentialStore, Vault, seal::Keyring},
     error::{Error, Result},
-    executor::{Executor, Flights, History, Observer, Renewer, Settings, Silent},
-    id::ExecutionId,
+    executor::{Executor, Flights, History, Observer, Renewer, Settings, Silent, UnderWay},
     integration::Integration,
     link::{Links, Pages},
     name::OwnerId,
-    record::{audit::Entry, execution::Execution, owner::Owner},
+    queue::{self, Invoked, OnDeadline, Runs, Submission},
+    record::{audit::Entry, owner::Owner},
     skill::Skill,
-    store::{ExecutionFilter, MemoryStore, Store},
+    store::{MemoryStore, Store},
     transport::Transport,
+    webhooks::Webhooks,
 };
-
-/// How often old history is swept.
-const SWEEP: Duration = Duration::from_secs(600);
-/// How many rows one sweep step removes, so that writers are not kept waiting.
-const SWEEP_ROWS: u32 = 1_000;
 
 /// How long an engine that stops waits for what nobody else waits for.
 const LAST: Duration = Duration::from_secs(30);
@@ -63,8 +62,10 @@ struct Inner {
     parts: Parts,
     executor: Arc<Executor>,
     connector: Connector,
+    webhooks: Webhooks,
+    runs: Runs,
     plans: Plans,
-    /// Runs and renewals that go on by themselves.
+    /// Calls and renewals that go on by themselves.
     tasks: TaskTracker,
     /// What lives as long as the engine: the history and the sweep.
     workers: TaskTracker,
@@ -87,10 +88,12 @@ impl Engine {
             credentials: None,
             clock: Arc::new(SystemClock::new()),
             observer: Arc::new(Silent),
+            artifacts: None,
             integrations: Vec::new(),
             skills: Vec::new(),
             plans: Plans::unlimited(),
             settings: Settings::default(),
+            queue: queue::Settings::default(),
             public_url: None,
             return_urls: BTreeSet::new(),
             wrong_keys_per_minute: 60,
@@ -112,20 +115,27 @@ impl Engine {
         }
     }
 
-    /// Runs a call that was counted already.
+    /// Runs a call that was counted already: of an endpoint, or of a skill in its newest version.
     ///
     /// A call with an idempotency key goes on to its end even when this future is dropped: its
     /// outcome is there for whoever repeats it.
     ///
     /// # Errors
-    /// As [`Executor::execute`].
+    /// As [`Executor::execute`]; what a skill's run ends in.
     pub async fn execute(&self, admitted: &Admitted, call: CallRequest) -> Result<Reply> {
-        if call.idempotency_key.is_none() {
-            return self.0.executor.execute(admitted, &call).await;
+        let is_skill = matches!(self.catalog().action(&call.action), Some(Action::Skill(_)));
+        if !is_skill {
+            return self.0.runs.call(admitted, call).await;
         }
-        let (executor, admitted) = (self.0.executor.clone(), admitted.clone());
-        let run = self.0.tasks.spawn(async move { executor.execute(&admitted, &call).await });
-        run.await.map_err(Error::internal)?
+        match self.0.runs.invoke(admitted, Submission::new(call), OnDeadline::Abort).await? {
+            Invoked::Ended(run) => run.reply(),
+            Invoked::Continues(_) => Err(Error::internal("a run goes on that was to be stopped")),
+        }
+    }
+
+    /// Runs: those that wait, those under way, and those that ended.
+    pub fn runs(&self) -> &Runs {
+        &self.0.runs
     }
 
     /// The keys: authentication, limits, making and revoking.
@@ -148,6 +158,11 @@ impl Engine {
         &self.0.parts.apps
     }
 
+    /// Subscriptions to events.
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.0.webhooks
+    }
+
     /// Where the pages for people are.
     pub fn pages(&self) -> &Pages {
         self.0.parts.links.pages()
@@ -158,6 +173,11 @@ impl Engine {
         &self.0.parts.clock
     }
 
+    /// How long a call may take when nobody says.
+    pub fn timeout(&self) -> Duration {
+        self.0.executor.settings.timeout
+    }
+
     /// The present catalogue. It does not change while it is held.
     pub fn catalog(&self) -> Arc<Catalog> {
         self.0.executor.catalog.load_full()
@@ -166,26 +186,6 @@ impl Engine {
     /// Swaps the catalogue whole. Calls under way keep the one that they began with.
     pub fn replace_catalog(&self, catalog: Catalog) {
         self.0.executor.catalog.store(Arc::new(catalog));
-    }
-
-    /// Returns a run of the owner.
-    ///
-    /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) when the owner has no such run.
-    pub async fn execution(&self, owner: &OwnerId, id: ExecutionId) -> Result<Execution> {
-        self.0.parts.history.get(owner, id).await
-    }
-
-    /// The owner's runs, the newest first, and how many match in all.
-    ///
-    /// # Errors
-    /// [`Unavailable`](crate::ErrorKind::Unavailable) when the store does not answer.
-    pub async fn executions(
-        &self,
-        owner: &OwnerId,
-        filter: &ExecutionFilter,
-    ) -> Result<(Vec<Execution>, u64)> {
-        self.0.parts.history.list(owner, filter).await
     }
 
     /// The newest lines of the owner's audit.
@@ -220,9 +220,17 @@ impl Engine {
         self.0.parts.store.ping().await
     }
 
-    /// Stops: takes no more calls, waits half a minute for what is under way in the background, and
+    /// Takes no more runs, lets those under way end within their time and gives the others back to
+    /// the queue, as the first part of [`Engine::stop`]: calls under way go on.
+    pub async fn drain(&self) {
+        self.0.runs.shared.stop().await;
+    }
+
+    /// Stops: takes no more calls, lets runs under way end within their time and gives the others
+    /// back to the queue, waits half a minute for what else is under way in the background, and
     /// writes the history. Calls that somebody else waits for should have ended before.
     pub async fn stop(&self) {
+        self.drain().await;
         self.0.parts.history.close();
         self.0.tasks.close();
         if Deadline::after(LAST).run(self.0.tasks.wait()).await.is_none() {
@@ -234,6 +242,13 @@ impl Engine {
         self.0.stop.cancel();
         self.0.workers.close();
         self.0.workers.wait().await;
+    }
+}
+
+/// An engine that is dropped without [`Engine::stop`] leaves its runs where they stand.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.runs.shared.kill();
     }
 }
 
@@ -253,10 +268,12 @@ pub struct Builder {
     credentials: Option<Arc<dyn CredentialStore>>,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
+    artifacts: Option<Arc<dyn ArtifactStore>>,
     integrations: Vec<Arc<dyn Integration>>,
     skills: Vec<Arc<dyn Skill>>,
     plans: Plans,
     settings: Settings,
+    queue: queue::Settings,
     public_url: Option<Url>,
     return_urls: BTreeSet<String>,
     wrong_keys_per_minute: u32,
@@ -295,6 +312,13 @@ impl Builder {
         self
     }
 
+    /// Keeps results that are too large for a record in `artifacts`, sealed with the keys of the
+    /// store. Without it they stay in memory.
+    pub fn artifacts(mut self, artifacts: Arc<dyn ArtifactStore>) -> Self {
+        self.artifacts = Some(artifacts);
+        self
+    }
+
     /// Adds integrations to the catalogue.
     pub fn integrations(mut self, added: impl IntoIterator<Item = Arc<dyn Integration>>) -> Self {
         self.integrations.extend(added);
@@ -316,6 +340,12 @@ impl Builder {
     /// Bounds single calls.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// Bounds queued runs, and those who work on them.
+    pub fn queue(mut self, queue: queue::Settings) -> Self {
+        self.queue = queue;
         self
     }
 
@@ -363,7 +393,10 @@ impl Builder {
         let wrong = self.wrong_keys_per_minute;
         let (tasks, workers) = (TaskTracker::new(), TaskTracker::new());
         let stop = CancellationToken::new();
-        workers.spawn(sweep(store.clone(), clock.clone(), self.history, stop.clone()));
+        let kept = self.artifacts.unwrap_or_else(|| Arc::new(MemoryArtifacts::default()));
+        let artifacts = Artifacts::new(kept, vault.clone(), clock.clone());
+        let swept = (store.clone(), artifacts.clone(), clock.clone());
+        workers.spawn(sweep::run(swept, self.history, stop.clone()));
         let parts = Parts {
             credentials: self.credentials.unwrap_or_else(|| vault.clone()),
             connections: Arc::new(Connections::new(store.clone(), clock.clone())),
@@ -373,14 +406,28 @@ impl Builder {
             history: History::start(store.clone(), &workers, stop.clone()),
             transport: self.transport,
             observer: self.observer,
+            artifacts,
             store,
             vault,
             clock,
         };
         let executor = Arc::new(parts.executor(catalog, self.settings, &tasks));
         let connector = parts.connector((executor.clone(), &tasks), self.return_urls);
-        let plans = self.plans;
-        Ok(Engine(Arc::new(Inner { parts, executor, connector, plans, tasks, workers, stop })))
+        let (webhooks, plans) = (parts.webhooks(), self.plans);
+        let (keys, calls) = (parts.keys.clone(), tasks.clone());
+        let needed = queue::Parts { executor: executor.clone(), keys, calls };
+        let runs = Runs::start(needed, self.queue).await?;
+        Ok(Engine(Arc::new(Inner {
+            parts,
+            executor,
+            connector,
+            webhooks,
+            runs,
+            plans,
+            tasks,
+            workers,
+            stop,
+        })))
     }
 }
 
@@ -396,6 +443,7 @@ struct Parts {
     history: Arc<History>,
     transport: Arc<dyn Transport>,
     observer: Arc<dyn Observer>,
+    artifacts: Artifacts,
     clock: Arc<dyn Clock>,
 }
 
@@ -419,12 +467,23 @@ impl Parts {
             store: self.store.clone(),
             vault: self.vault.clone(),
             credentials: self.credentials.clone(),
+            artifacts: self.artifacts.clone(),
             connections: self.connections.clone(),
             renewer,
             links: self.links.clone(),
             transport: self.transport.clone(),
             history: self.history.clone(),
+            under_way: UnderWay::default(),
             observer: self.observer.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    fn webhooks(&self) -> Webhooks {
+        Webhooks {
+            store: self.store.clone(),
+            vault: self.vault.clone(),
+            transport: self.transport.clone(),
             clock: self.clock.clone(),
         }
     }
@@ -446,33 +505,6 @@ impl Parts {
             clock: self.clock.clone(),
             return_urls,
             tasks: tasks.clone(),
-        }
-    }
-}
-
-/// Removes what is older than `age`, in small steps, until `stop`.
-async fn sweep(
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-    age: Duration,
-    stop: CancellationToken,
-) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(SWEEP) => {}
-            () = stop.cancelled() => return,
-        }
-        let now = clock.now();
-        let Ok(before) = now.checked_sub(age) else { continue };
-        loop {
-            match store.prune(before, now, SWEEP_ROWS).await {
-                Ok(gone) if gone >= u64::from(SWEEP_ROWS) && !stop.is_cancelled() => {}
-                Ok(_) => break,
-                Err(error) => {
-                    tracing::warn!(error = %error.log_line(), "old history stays for now");
-                    break;
-                }
-            }
         }
     }
 }

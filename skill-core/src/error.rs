@@ -173,6 +173,8 @@ struct Inner {
     retry_after: Option<Duration>,
     details: Vec<Detail>,
     action_url: Option<String>,
+    execution: Option<String>,
+    is_replay: bool,
     context: Vec<(&'static str, String)>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
@@ -187,6 +189,8 @@ impl Error {
             retry_after: None,
             details: Vec::new(),
             action_url: None,
+            execution: None,
+            is_replay: false,
             context: Vec::new(),
             source: None,
         }))
@@ -242,6 +246,20 @@ impl Error {
         self
     }
 
+    /// Adds the run that this is the outcome of, unless an inner one is named already.
+    #[must_use]
+    pub fn of_run(mut self, id: impl fmt::Display) -> Self {
+        self.0.execution.get_or_insert_with(|| id.to_string());
+        self
+    }
+
+    /// Says that this is the outcome of an earlier request with the same idempotency key.
+    #[must_use]
+    pub fn replayed(mut self) -> Self {
+        self.0.is_replay = true;
+        self
+    }
+
     /// Adds a fact for the log; the caller never sees it.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
@@ -289,6 +307,16 @@ impl Error {
         self.0.action_url.as_deref()
     }
 
+    /// The run that this is the outcome of, as `exec_…`.
+    pub fn execution(&self) -> Option<&str> {
+        self.0.execution.as_deref()
+    }
+
+    /// Whether this is the outcome of an earlier request with the same idempotency key.
+    pub fn is_replay(&self) -> bool {
+        self.0.is_replay
+    }
+
     /// Whether another attempt by the caller can help at all.
     pub fn is_retryable(&self) -> bool {
         match self.0.kind {
@@ -296,7 +324,7 @@ impl Error {
             | ErrorKind::DailyLimit
             | ErrorKind::UpstreamUnreachable
             | ErrorKind::Unavailable => true,
-            ErrorKind::Timeout => self.0.retry == Retry::Safe,
+            ErrorKind::Timeout | ErrorKind::ActionFailed => self.0.retry == Retry::Safe,
             ErrorKind::InvalidInput
             | ErrorKind::Unauthenticated
             | ErrorKind::ScopeMissing
@@ -310,7 +338,6 @@ impl Error {
             | ErrorKind::TooLarge
             | ErrorKind::UpstreamInvalid
             | ErrorKind::OutcomeUnknown
-            | ErrorKind::ActionFailed
             | ErrorKind::ToolUnavailable
             | ErrorKind::ApprovalRequired
             | ErrorKind::Internal => false,

@@ -1,6 +1,9 @@
 //! Identifiers: a prefix, 48 bits of time and 128 random bits, so that they sort by age and
 //! cannot be guessed. Together with key generation the only reader of randomness.
 
+#[cfg(any(test, feature = "test-suite"))]
+pub mod seeded;
+
 use std::fmt;
 
 use jiff::Timestamp;
@@ -16,6 +19,10 @@ const TEXT: usize = 36;
 /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when the system has no randomness to give.
 pub fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
+    #[cfg(any(test, feature = "test-suite"))]
+    if seeded::fill(&mut bytes) {
+        return Ok(bytes);
+    }
     getrandom::fill(&mut bytes)
         .map_err(|cause| Error::internal("no randomness").with("cause", cause))?;
     Ok(bytes)
@@ -36,6 +43,12 @@ impl Raw {
         bytes[..6].copy_from_slice(&millis[2..]);
         bytes[6..].copy_from_slice(&random::<16>()?);
         Ok(Self(bytes))
+    }
+
+    /// When it was made, to the millisecond.
+    pub fn made_at(self) -> Timestamp {
+        let millis = self.0[..6].iter().fold(0, |sum, byte| sum << 8 | i64::from(*byte));
+        Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
     }
 
     /// Reads the 36 characters that [`fmt::Display`] writes.
@@ -140,6 +153,14 @@ id!(
     ExecutionId, "exec_"
 );
 id!(
+    /// Names a large result that is kept apart from its run's record.
+    ///
+    /// ```
+    /// assert_eq!(skill_core::id::ArtifactId::PREFIX, "art_");
+    /// ```
+    ArtifactId, "art_"
+);
+id!(
     /// Names an OAuth client.
     ///
     /// ```
@@ -154,6 +175,14 @@ id!(
     /// assert_eq!(skill_core::id::FlowId::PREFIX, "flow_");
     /// ```
     FlowId, "flow_"
+);
+id!(
+    /// Names a subscription to events.
+    ///
+    /// ```
+    /// assert_eq!(skill_core::id::WebhookId::PREFIX, "hook_");
+    /// ```
+    WebhookId, "hook_"
 );
 id!(
     /// Names one request to the server, in answers and in logs.

@@ -17,6 +17,7 @@ pub mod store;
 pub mod transport;
 mod template;
 pub mod credential;
+pub mod artifact;
 pub mod endpoint;
 pub mod integration;
 pub mod skill;
@@ -25,7 +26,9 @@ pub mod access;
 pub mod link;
 pub mod connections;
 pub mod apps;
+pub mod webhooks;
 pub mod executor;
+pub mod queue;
 pub mod connect;
 pub mod engine;
 

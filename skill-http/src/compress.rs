@@ -6,7 +6,7 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, header};
 
-use crate::reply::{Pieces, Reply};
+use crate::reply::{Content, Pieces, Reply};
 
 /// Smaller answers are sent as they are.
 const LEAST: u64 = 1024;
@@ -15,20 +15,23 @@ const LARGE: u64 = 64 * 1024;
 
 /// Compresses an answer when the caller accepts it.
 pub(crate) async fn compress(reply: Reply, accept: &HeaderMap) -> Reply {
-    if reply.body.len() <= LEAST || !accepts_gzip(accept) || !is_text(&reply.headers) {
+    let is_large = matches!(&reply.body, Content::Whole(body) if body.len() > LEAST);
+    if !is_large || !accepts_gzip(accept) || !is_text(&reply.headers) {
         return reply;
     }
-    let Reply { status, mut headers, body } = reply;
+    let Reply { status, mut headers, body: Content::Whole(body) } = reply else { return reply };
     let compressed = if body.len() > LARGE {
         let copy = body.clone();
         tokio::task::spawn_blocking(move || gzip(&copy)).await.ok().flatten()
     } else {
         gzip(&body)
     };
-    let Some(bytes) = compressed else { return Reply { status, headers, body } };
+    let Some(bytes) = compressed else {
+        return Reply { status, headers, body: Content::Whole(body) };
+    };
     headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    Reply { status, headers, body: [bytes].into_iter().collect() }
+    Reply { status, headers, body: Content::Whole([bytes].into_iter().collect()) }
 }
 
 fn gzip(body: &Pieces) -> Option<Bytes> {

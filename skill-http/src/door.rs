@@ -1,6 +1,7 @@
 //! The server as a whole: its settings, its public door and the operator's.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{Arc, Mutex},
     time::Duration,
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::{
-    app::{App, rendered::Rendered, route::Table},
+    app::{App, rendered::Rendered, route::Table, streams::Streams},
     dialect, health,
     host::Hosts,
     metrics::{Metrics, UPKEEP},
@@ -24,6 +25,35 @@ use crate::{
     server::{self, Limits},
     service::{Door, Service},
 };
+
+/// Which dialects are spoken; all of them unless somebody says otherwise.
+///
+/// ```
+/// let dialects = skill_http::Dialects { tools: false, ..Default::default() };
+/// assert!(dialects.proxy);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dialects {
+    /// `/v1/{integration}/{endpoint}`, `/v1/connect`, `/v1/connections`, `/api-keys`.
+    pub proxy: bool,
+    /// `/v1/tools`, `/v1/executions`, `/v1/keys`, `/v1/webhooks`, `/v1/quotas`.
+    pub tools: bool,
+}
+
+impl Default for Dialects {
+    fn default() -> Self {
+        Self { proxy: true, tools: true }
+    }
+}
+
+impl Dialects {
+    /// The paths of those that are not spoken.
+    fn hidden(self) -> BTreeSet<&'static str> {
+        let proxy = (!self.proxy).then(dialect::proxy::routes).into_iter().flatten();
+        let tools = (!self.tools).then(dialect::tools::routes).into_iter().flatten();
+        proxy.chain(tools).map(|route| route.path).collect()
+    }
+}
 
 /// How the server behaves.
 ///
@@ -42,6 +72,12 @@ pub struct Settings {
     pub admin_secret: Option<SecretString>,
     /// Whether a call answers with the upstream's status instead of 200.
     pub mirror_status: bool,
+    /// Which dialects are spoken at the public door: the paths of the others answer 404 there.
+    pub dialects: Dialects,
+    /// How often a stream of events says that it is alive.
+    pub events_keep_alive: Duration,
+    /// The most streams of events that one owner may have open.
+    pub events_per_owner: usize,
     /// The most bytes of a request's body.
     pub body_bytes: usize,
     /// How long a body may take to arrive.
@@ -66,6 +102,9 @@ impl Settings {
             hosts: Vec::new(),
             admin_secret: None,
             mirror_status: false,
+            dialects: Dialects::default(),
+            events_keep_alive: Duration::from_secs(15),
+            events_per_owner: 100,
             body_bytes: 1 << 20,
             body_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(10),
@@ -107,6 +146,7 @@ impl Server {
     /// [`ErrorKind::Internal`](skill_core::ErrorKind::Internal) when two routes contradict.
     pub fn new(engine: Engine, metrics: Arc<Metrics>, settings: Settings) -> Result<Self> {
         let routes = dialect::proxy::routes()
+            .chain(dialect::tools::routes())
             .chain(pages::routes())
             .chain(operator::routes())
             .chain(health::routes())
@@ -119,6 +159,9 @@ impl Server {
             admin_secret: settings.admin_secret.clone(),
             mirror_status: settings.mirror_status,
             rendered: Rendered::default(),
+            hidden: settings.dialects.hidden(),
+            events: Streams::new(settings.events_per_owner),
+            events_keep_alive: settings.events_keep_alive,
             stopping: CancellationToken::new(),
             answered: Mutex::default(),
         };
@@ -160,7 +203,8 @@ impl Server {
             body: Source::Whole(body),
         };
         let answer = self.service(Door::Operator).answer(inbound, None).await;
-        answer.map(crate::reply::Pieces::joined)
+        let (parts, content) = answer.into_parts();
+        Response::from_parts(parts, content.joined().await)
     }
 
     fn service(&self, door: Door) -> Service {

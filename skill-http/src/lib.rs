@@ -20,6 +20,6 @@ mod service;
 mod door;
 
 pub use crate::{
-    door::{Server, Settings},
+    door::{Dialects, Server, Settings},
     metrics::Metrics,
 };

@@ -159,6 +159,10 @@ impl Observer for Metrics {
     fn hear(&self, event: &Event<'_>) {
         match event {
             Event::Ended(run) => self.ended(run),
+            Event::Submitted(_)
+            | Event::Started { .. }
+            | Event::GivenBack { .. }
+            | Event::Lost(_) => {}
             Event::Repeated { integration, reason } => {
                 self.count("skill_repeats_total", integration, ("reason", reason));
             }

@@ -10,6 +10,7 @@ use skill_core::{catalog::Catalog, endpoint::EndpointInfo, integration::Integrat
 use crate::{
     app::route::{Access, CALL, Operation, Route, Table},
     app::{App, Context},
+    dialect,
     reply::Reply,
 };
 
@@ -32,8 +33,9 @@ fn show(cx: &Context) -> Reply {
 /// The whole document.
 fn document(app: &App) -> Value {
     let catalog = app.engine.catalog();
-    let mut paths = table_paths(&app.table);
-    for integration in catalog.integrations() {
+    let mut paths = table_paths(app);
+    let is_called = !app.hidden.contains(CALL);
+    for integration in catalog.integrations().filter(|_| is_called) {
         for endpoint in integration.endpoints() {
             let (info, of) = (endpoint.info(), integration.info());
             let path = format!("/v1/{}/{}", of.slug, info.name);
@@ -56,7 +58,7 @@ fn document(app: &App) -> Value {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
             },
-            "schemas": {"Error": error_schema()},
+            "schemas": error_schemas(),
         },
     })
 }
@@ -66,28 +68,18 @@ fn tags(catalog: &Catalog) -> Vec<Value> {
     catalog.integrations().map(|integration| tag(integration.info())).collect()
 }
 
-fn error_schema() -> Value {
-    json!({
-        "type": "object",
-        "required": ["error", "message"],
-        "properties": {
-            "error": {"type": "string"},
-            "message": {"type": "string"},
-            "action_url": {"type": "string", "format": "uri"},
-            "retry_after": {"type": "integer", "description": "In seconds."},
-            "details": {"type": "array", "items": {
-                "type": "object",
-                "properties": {"field": {"type": "string"}, "issue": {"type": "string"}},
-            }},
-        },
-    })
+/// What errors look like, by the dialect of the path.
+fn error_schemas() -> Map<String, Value> {
+    let shapes = ["/v1/tools", "/v1/connect"].map(|path| dialect::of(path).shape());
+    shapes.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect()
 }
 
 /// The paths of the table. Pages and the operator's door are no part of the API.
-fn table_paths(table: &Table) -> BTreeMap<String, Value> {
+fn table_paths(app: &App) -> BTreeMap<String, Value> {
     let mut paths = BTreeMap::<String, Value>::new();
-    for route in table.iter() {
-        if matches!(route.access, Access::Page | Access::Operator) {
+    for route in app.table.iter() {
+        let is_part = !matches!(route.access, Access::Page | Access::Operator);
+        if !is_part || app.hidden.contains(route.path) {
             continue;
         }
         let item = paths.entry(route.path.to_owned()).or_insert_with(|| json!({}));
@@ -102,7 +94,7 @@ fn operation(route: &Route) -> Value {
         "operationId": documented.id,
         "summary": documented.summary,
         "parameters": parameters(route),
-        "responses": responses(documented),
+        "responses": responses(route),
     });
     if let Some(schema) = &documented.body {
         operation["requestBody"] = json!({"content": {"application/json": {"schema": schema}}});
@@ -120,23 +112,28 @@ fn parameters(route: &Route) -> Vec<Value> {
     );
     let query = route.operation.query.iter();
     let query = query.map(|(name, schema)| json!({"name": name, "in": "query", "schema": schema}));
-    path.chain(query).collect()
+    let headers = route.operation.headers.iter();
+    let headers =
+        headers.map(|(name, schema)| json!({"name": name, "in": "header", "schema": schema}));
+    path.chain(query).chain(headers).collect()
 }
 
-fn responses(operation: &Operation) -> Map<String, Value> {
-    let mut responses = Map::new();
+fn responses(route: &Route) -> Map<String, Value> {
+    let (operation, mut responses) = (&route.operation, Map::new());
     for (status, what, schema) in &operation.answers {
         let mut answer = json!({"description": what});
         if !schema.is_null() {
             let is_text = schema["type"] == "string";
             let kind = if is_text { "text/plain" } else { "application/json" };
+            let kind = schema["contentMediaType"].as_str().unwrap_or(kind);
             answer["content"] = json!({ kind: {"schema": schema} });
         }
         responses.insert(status.to_string(), answer);
     }
+    let (shape, _) = dialect::of(route.path).shape();
     for status in operation.errors {
         let name = StatusCode::from_u16(*status).ok().and_then(|s| s.canonical_reason());
-        let schema = json!({"$ref": "#/components/schemas/Error"});
+        let schema = json!({"$ref": format!("#/components/schemas/{shape}")});
         let answer = json!({
             "description": name.unwrap_or("An error"),
             "content": {"application/json": {"schema": schema}},
@@ -161,7 +158,7 @@ fn call(table: &Table, of: &IntegrationInfo, info: &EndpointInfo) -> Value {
         "summary": info.summary,
         "tags": [of.slug.as_str()],
         "requestBody": {"content": {"application/json": {"schema": body}}},
-        "responses": generic.map(|route| responses(&route.operation)).unwrap_or_default(),
+        "responses": generic.map(responses).unwrap_or_default(),
         "x-skill": {
             "class": info.class.as_str(),
             "idempotent": info.is_idempotent,

@@ -3,11 +3,13 @@
 use std::{
     collections::VecDeque,
     convert::Infallible,
+    fmt,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
+use futures_util::{StreamExt, stream::BoxStream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use serde_json::Value;
@@ -49,23 +51,57 @@ impl From<Vec<u8>> for Pieces {
     }
 }
 
-impl Body for Pieces {
+/// The body of an answer.
+pub(crate) enum Content {
+    /// All of it is known.
+    Whole(Pieces),
+    /// It comes by and by, and ends when it ends.
+    Stream(BoxStream<'static, Bytes>),
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(pieces) => write!(f, "Whole({} bytes)", pieces.len()),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+impl Content {
+    /// All of it in one piece, once it has ended.
+    pub(crate) async fn joined(self) -> Bytes {
+        match self {
+            Self::Whole(pieces) => pieces.joined(),
+            Self::Stream(stream) => stream.collect::<Vec<_>>().await.concat().into(),
+        }
+    }
+}
+
+impl Body for Content {
     type Data = Bytes;
     type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+        let next = match &mut *self {
+            Self::Whole(Pieces(pieces)) => Poll::Ready(pieces.pop_front()),
+            Self::Stream(stream) => stream.as_mut().poll_next(cx),
+        };
+        next.map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
+        matches!(self, Self::Whole(pieces) if pieces.0.is_empty())
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.len())
+        match self {
+            Self::Whole(pieces) => SizeHint::with_exact(pieces.len()),
+            Self::Stream(_) => SizeHint::default(),
+        }
     }
 }
 
@@ -74,17 +110,17 @@ impl Body for Pieces {
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Pieces,
+    pub(crate) body: Content,
 }
 
 impl Reply {
     /// An answer without a body.
     pub(crate) fn empty(status: StatusCode) -> Self {
-        Self { status, headers: HeaderMap::new(), body: Pieces::default() }
+        Self { status, headers: HeaderMap::new(), body: Content::Whole(Pieces::default()) }
     }
 
     fn of(status: StatusCode, kind: &'static str, body: Pieces) -> Self {
-        let mut reply = Self { body, ..Self::empty(status) };
+        let mut reply = Self { body: Content::Whole(body), ..Self::empty(status) };
         reply.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         reply
     }
@@ -107,6 +143,14 @@ impl Reply {
     /// A page.
     pub(crate) fn html(status: StatusCode, page: String) -> Self {
         Self::of(status, "text/html; charset=utf-8", page.into_bytes().into())
+    }
+
+    /// Server-sent events, which come as they happen.
+    pub(crate) fn events(stream: BoxStream<'static, Bytes>) -> Self {
+        let reply = Self::of(StatusCode::OK, "text/event-stream", Pieces::default());
+        // A proxy that gathers an answer before it passes it on would keep the events.
+        let unbuffered = HeaderName::from_static("x-accel-buffering");
+        Self { body: Content::Stream(stream), ..reply }.with(unbuffered, "no")
     }
 
     /// A redirect that is followed with GET (RFC 9110 section 15.4.4).

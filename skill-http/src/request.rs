@@ -267,6 +267,25 @@ impl<'a> Query<'a> {
         found
     }
 
+    /// A parameter that reads as one of the things that are `expected`.
+    pub(crate) fn one_of<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+        expected: &str,
+    ) -> Result<Option<T>, Error> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        read(&text).map(Some).ok_or_else(|| {
+            let issue = format!("expected {expected}");
+            Error::invalid(format!("`{name}`: {issue}")).detail(name, issue)
+        })
+    }
+
+    /// True or false.
+    pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, Error> {
+        self.one_of(name, |text| text.parse().ok(), "true or false")
+    }
+
     /// A whole number within bounds.
     pub(crate) fn number(&self, name: &str, least: u64, most: u64) -> Result<Option<u64>, Error> {
         let Some(text) = self.text(name)? else { return Ok(None) };

@@ -20,10 +20,10 @@ use crate::{
     app::{App, Context},
     compress::compress,
     credentials,
-    dialect::{self, Facts},
+    dialect::{self, Facts, headers::REPLAYED},
     host::Hosts,
     pages,
-    reply::{Failure, Pieces, Reply},
+    reply::{Content, Failure, Reply},
     request::{BodyLimits, Inbound, Source},
     server::{Handle, Peer},
 };
@@ -57,9 +57,9 @@ struct Notes {
 }
 
 impl Handle for Service {
-    type Body = Pieces;
+    type Body = Content;
 
-    async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<Pieces> {
+    async fn handle(&self, request: Request<Incoming>, peer: Peer) -> Response<Content> {
         let address = peer.address;
         let fault = peer.fault();
         let (parts, body) = request.into_parts();
@@ -92,7 +92,7 @@ impl Service {
         &self,
         inbound: Inbound,
         refused: Option<Failure>,
-    ) -> Response<Pieces> {
+    ) -> Response<Content> {
         let watch = Stopwatch::start();
         let id = self.request_id(&inbound.headers);
         let (method, path) = (inbound.method.clone(), inbound.path.clone());
@@ -169,7 +169,10 @@ impl Service {
 
     fn find(&self, inbound: &Inbound) -> Result<Found, Failure> {
         let is_public = matches!(self.door, Door::Public(_));
-        let is_here = |route: &Route| !(is_public && matches!(route.access, Access::Operator));
+        let is_hidden = |route: &Route| {
+            matches!(route.access, Access::Operator) || self.app.hidden.contains(route.path)
+        };
+        let is_here = |route: &Route| !(is_public && is_hidden(route));
         self.app.table.find(&inbound.method, &inbound.path, is_here)
     }
 
@@ -271,6 +274,9 @@ impl Service {
         {
             reply = reply.with(header::ALLOW, allow);
         }
+        if facts.is_replay {
+            reply = reply.with(REPLAYED, "true");
+        }
         if let Some(after) = facts.retry_after {
             reply = reply.with(header::RETRY_AFTER, &after.max(1).to_string());
         }
@@ -287,7 +293,7 @@ impl Service {
         notes: &Notes,
         id: &str,
         address: Option<IpAddr>,
-    ) -> Response<Pieces> {
+    ) -> Response<Content> {
         let Reply { status, mut headers, body } = reply;
         let mut put = |name: &'static str, value: String| {
             if let Ok(value) = HeaderValue::try_from(value) {

@@ -4,7 +4,7 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use http::Method;
 use serde::Deserialize;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{json, value::RawValue};
 use skill_core::{endpoint::Endpoint, name::Slug};
 
 use crate::{
@@ -14,8 +14,8 @@ use crate::{
     door::{Answer, Ask, Door, segment},
     failure::Failure,
     home::Home,
-    output::{Output, line, member, note, table},
-    params::{self, Given},
+    output::{Output, line, note},
+    params::{self, Given, Own},
 };
 
 /// Call an endpoint of an integration, and print what the service answers
@@ -60,6 +60,16 @@ pub(crate) struct Call {
     timeout: Option<String>,
 }
 
+/// The options that may stand after the endpoint.
+const OWN: &Own = &[
+    ("connection", true),
+    ("owner", true),
+    ("idempotency-key", true),
+    ("timeout", true),
+    ("json", false),
+    ("help", false),
+];
+
 /// What a call is answered with.
 #[derive(Deserialize)]
 struct Envelope<'a> {
@@ -80,7 +90,7 @@ impl Call {
         let Context { loaded, output } = global.context()?;
         let action = find(&loaded.config, integration, endpoint)?;
         let schema = action.as_ref().map(|endpoint| endpoint.info().schema.as_value());
-        let Given { params, mut own } = params::read(words, schema)?;
+        let Given { params, mut own } = params::read(words, schema, OWN)?;
         if own.contains_key("help") {
             describe(integration, endpoint, action.as_deref())?;
             return Ok(ExitCode::SUCCESS);
@@ -150,17 +160,7 @@ fn describe(
         return Err(Failure::usage(message).into());
     };
     let info = action.info();
-    let schema = info.schema.as_value();
-    let required = schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
-    let parameters = schema.get("properties").and_then(Value::as_object);
-    let rows = parameters.into_iter().flatten().map(|(name, schema)| {
-        let is_required = required.iter().any(|one| one.as_str() == Some(name));
-        let need = if is_required { "required" } else { "" };
-        let kind = member(schema, if schema.get("enum").is_some() { "enum" } else { "type" });
-        vec![format!("--{name}"), kind, need.to_owned(), member(schema, "description")]
-    });
-    let rows = rows.collect::<Vec<_>>();
     line(&format!("{} ({} {})\n", info.summary, info.method, info.path))?;
-    line(&table(&["parameter", "type", "", "description"], &rows))?;
+    line(&params::described(info.schema.as_value()))?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `skill key`: makes, lists and revokes API keys.
+//! `skill key`: makes, lists, replaces and revokes API keys.
 
 use std::process::ExitCode;
 
@@ -13,13 +13,15 @@ use crate::{
     output::{line, member, table},
 };
 
-/// Make, list and revoke API keys
+/// Make, list, replace and revoke API keys
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Key {
     /// Make a key and print it, this once only
     Create(Create),
     /// List the keys, without the secret part
     List(Owner),
+    /// Replace a key by a fresh one and print it, this once only
+    Rotate(Rotate),
     /// Revoke a key, at once
     Revoke(Revoke),
 }
@@ -37,9 +39,26 @@ pub(crate) struct Create {
     #[arg(long, value_name = "TIME")]
     expires_in: Option<String>,
 
+    /// What it is for: api, admin, user, service or temporary
+    #[arg(long = "type", value_name = "TYPE", default_value = "api")]
+    kind: String,
+
     /// Its limits: one of the tiers of the configuration [default: those of the owner's plan]
     #[arg(long, value_name = "TIER")]
     tier: Option<String>,
+
+    #[command(flatten)]
+    owner: Owner,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rotate {
+    /// The key's identifier, as `key list` prints it
+    id: String,
+
+    /// How long the old key goes on, such as 0, 30m or 7d [default: 1h; a user's key ends at once]
+    #[arg(long, value_name = "TIME")]
+    overlap: Option<String>,
 
     #[command(flatten)]
     owner: Owner,
@@ -60,6 +79,7 @@ impl Key {
         let owner = match &self {
             Self::Create(Create { owner, .. })
             | Self::List(owner)
+            | Self::Rotate(Rotate { owner, .. })
             | Self::Revoke(Revoke { owner, .. }) => owner,
         };
         // What is wrong with the arguments is said before a data directory is made.
@@ -75,6 +95,7 @@ impl Key {
         match self {
             Self::Create(create) => create.ask(),
             Self::List(_) => Ok(Ask::new(Method::GET, "/api-keys")),
+            Self::Rotate(rotate) => rotate.ask(),
             Self::Revoke(revoke) => {
                 Ok(Ask::new(Method::DELETE, format!("/api-keys/{}", segment(&revoke.id))))
             }
@@ -89,6 +110,10 @@ impl Key {
                 format!("{key}\n\nThis is shown once. To revoke it: skill key revoke {id}")
             })?,
             Self::List(_) => output.show(answer, || keys(answer))?,
+            Self::Rotate(rotate) => output.show(answer, || {
+                let (id, key) = (member(answer, "id"), member(answer, "key"));
+                format!("{key}\n\nThis is shown once. It is {id} and follows {}.", rotate.id)
+            })?,
             Self::Revoke(revoke) if output.is_text() => line(&format!("{} is revoked", revoke.id))?,
             Self::Revoke(revoke) => line(&json!({ "id": revoke.id, "revoked": true }).to_string())?,
         }
@@ -106,7 +131,8 @@ fn keys(answer: &Value) -> String {
 
 impl Create {
     fn ask(&self) -> Result<Ask, Failure> {
-        let mut body = json!({ "name": self.name, "scopes": list(Some(&self.scopes)) });
+        let scopes = list(Some(&self.scopes));
+        let mut body = json!({ "name": self.name, "type": self.kind, "scopes": scopes });
         if let Some(time) = &self.expires_in {
             body["expires_in"] = seconds(time)?.into();
         }
@@ -117,8 +143,20 @@ impl Create {
     }
 }
 
+impl Rotate {
+    fn ask(&self) -> Result<Ask, Failure> {
+        let mut body = json!({});
+        match self.overlap.as_deref() {
+            None => {}
+            Some("0") => body["overlap"] = 0.into(),
+            Some(time) => body["overlap"] = seconds(time)?.into(),
+        }
+        Ok(Ask::new(Method::POST, format!("/v1/keys/{}/rotate", segment(&self.id))).body(body))
+    }
+}
+
 /// Reads a time such as `90d`; a bare number is in seconds.
-fn seconds(text: &str) -> Result<u64, Failure> {
+pub(super) fn seconds(text: &str) -> Result<u64, Failure> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
         "" | "s" => Some(1),

@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 pub(crate) mod app;
+pub(crate) mod audit;
 pub(crate) mod call;
 pub(crate) mod config;
 pub(crate) mod connect;
@@ -9,7 +10,12 @@ mod connection_import;
 pub(crate) mod connections;
 pub(crate) mod demo;
 pub(crate) mod key;
+pub(crate) mod plan;
+pub(crate) mod run;
+pub(crate) mod runs;
 pub(crate) mod serve;
+pub(crate) mod tools;
+mod watch;
 
 /// Whose data a command works on.
 #[derive(Debug, clap::Args)]

@@ -146,9 +146,16 @@ impl Config {
             let what = format!("`default_plan`: there is no table `plans.{}`", self.default_plan);
             problems.push(Problem { origin: origin("default_plan"), what });
         }
-        if self.limits.timeout_s > self.limits.longest_timeout_s {
-            let what = "`limits.timeout_s`: expected at most `limits.longest_timeout_s`".into();
-            problems.push(Problem { origin: origin("limits.timeout_s"), what });
+        let (limits, runs) = (&self.limits, &self.runs);
+        let bounded = [
+            ("limits", "timeout_s", limits.timeout_s, limits.longest_timeout_s),
+            ("runs", "backoff_s", runs.backoff_s, runs.longest_backoff_s),
+            ("runs", "deadline_s", runs.deadline_s, runs.longest_deadline_s),
+        ];
+        for (table, name, ..) in bounded.into_iter().filter(|(.., usual, longest)| usual > longest)
+        {
+            let what = format!("`{table}.{name}`: expected at most `{table}.longest_{name}`");
+            problems.push(Problem { origin: origin(&format!("{table}.{name}")), what });
         }
         problems
     }

@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) limits: Limits,
     /// Deadlines of connections to the server.
     pub(crate) timeouts: Timeouts,
+    /// Queued runs.
+    pub(crate) runs: Runs,
     /// What may be called.
     pub(crate) egress: Egress,
     /// Connecting accounts.
@@ -97,6 +99,32 @@ pub(crate) struct Timeouts {
     pub(crate) write_stall_s: NonZero<u32>,
     /// For requests under way when the server stops.
     pub(crate) drain_s: u32,
+}
+
+/// Queued runs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Runs {
+    /// How many are worked on at once.
+    pub(crate) workers: u32,
+    /// How many attempts one gets.
+    pub(crate) attempts: NonZero<u32>,
+    /// How many attempts may be lost with their process.
+    pub(crate) crashes: u32,
+    /// Before the second attempt.
+    pub(crate) backoff_s: NonZero<u32>,
+    /// Between two attempts.
+    pub(crate) longest_backoff_s: NonZero<u32>,
+    /// How long one may take when nobody says.
+    pub(crate) deadline_s: NonZero<u32>,
+    /// How long one may take at most.
+    pub(crate) longest_deadline_s: NonZero<u32>,
+    /// How long a worker is believed without a sign of life.
+    pub(crate) lease_s: NonZero<u32>,
+    /// How many may wait for one owner.
+    pub(crate) waiting_per_owner: NonZero<u64>,
+    /// The largest result that is kept in the database.
+    pub(crate) result_bytes: NonZero<usize>,
 }
 
 /// What may be called.

@@ -27,6 +27,19 @@ fn session(skill: &Skill) -> Vec<String> {
         skill.run(&["key", "revoke", "key_0"]),
         skill.run_with(&["app", "add", "github", "--client-id", "Iv1"], "a secret\n"),
         skill.run(&["connection", "remove", "conn_0"]),
+        skill.run(&["run", "echo/get_user"]),
+        skill.run(&["run", "echo-get-missing"]),
+        skill.run(&["run", "echo/make_thing", "--count", "many", "--name", "x"]),
+        skill.run(&["run", "echo/nothing"]),
+        skill.run(&["run", "--async", "--delay", "1h", "echo/get_user"]),
+        skill.run(&["runs", "show", "exec_0"]),
+        skill.run(&["runs", "cancel", "exec_0"]),
+        skill.run(&["runs", "watch", "exec_0"]),
+        skill.run(&["tools", "list", "--limit", "2"]),
+        skill.run(&["tools", "show", "nothing"]),
+        skill.run(&["key", "rotate", "key_0"]),
+        skill.run(&["plan", "set", "nothing"]),
+        skill.run(&["audit", "--limit", "1"]),
     ];
     outputs.iter().map(blurred).collect()
 }
@@ -34,7 +47,7 @@ fn session(skill: &Skill) -> Vec<String> {
 fn blurred(output: &Output) -> String {
     let text = format!("{:?} {}{}", output.status.code(), stdout(output), stderr(output));
     let is_own = |word: &str| {
-        let prefixes = ["key_0", "conn_0", "app_0", "sk_", "20", "http:"];
+        let prefixes = ["key_0", "conn_0", "app_0", "exec_0", "/executions", "sk_", "20", "http:"];
         prefixes.iter().any(|prefix| word.starts_with(prefix))
     };
     let words = text

@@ -204,9 +204,14 @@ impl Upstream {
         Self { address, slow }
     }
 
+    /// How many slow requests have come.
+    pub(crate) fn slow(&self) -> u32 {
+        self.slow.load(Ordering::SeqCst)
+    }
+
     /// Waits until a slow request has come.
     pub(crate) fn wait_for_slow(&self) {
-        wait_for(|| (self.slow.load(Ordering::SeqCst) > 0).then_some(()));
+        wait_for(|| (self.slow() > 0).then_some(()));
     }
 }
 

@@ -5,4 +5,6 @@
 mod commands;
 mod config;
 mod fixture;
+mod manage;
+mod runs;
 mod serve;

@@ -51,7 +51,8 @@ fn what_it_makes_is_its_owners_alone() {
     let entries = entries.collect::<Vec<_>>();
     assert!(entries.len() >= 4, "{entries:?}");
     for path in entries {
-        assert_eq!(mode(&path), 0o600, "{}", path.display());
+        let expected = if path.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode(&path), expected, "{}", path.display());
     }
 }
 

@@ -1,5 +1,8 @@
 //! Keys: making, finding and revoking them.
 
+mod rotate;
+mod standing;
+
 use std::{
     net::IpAddr,
     sync::{
@@ -11,6 +14,7 @@ use std::{
 
 use jiff::Timestamp;
 
+pub use self::standing::Standing;
 use super::{AddressLimit, Allowance, Caller, Limiter, Limits, Plans};
 use crate::{
     cache::Fresh,
@@ -72,7 +76,8 @@ pub enum Authentication {
     Bad(Allowance),
 }
 
-/// A caller whose request was counted against its limits: only [`Keys::admit`] makes one.
+/// A caller whose request was counted against its limits: only [`Keys::admit`] makes one, and
+/// [`Keys::resume`] for the runs of such a request.
 ///
 /// ```
 /// fn who(admitted: &skill_core::access::Admitted) -> String { admitted.caller().owner.to_string() }
@@ -116,6 +121,7 @@ pub struct Keys {
     /// somebody sets the clock back.
     latest: AtomicI64,
     by_hash: Fresh<KeyHash, Arc<Key>>,
+    revoked: Fresh<KeyId, bool>,
     owners: Fresh<OwnerId, Option<String>>,
 }
 
@@ -138,6 +144,7 @@ impl Keys {
             plans,
             latest: AtomicI64::new(i64::MIN),
             by_hash: Fresh::new(),
+            revoked: Fresh::new(),
             owners: Fresh::new(),
         })
     }
@@ -201,6 +208,21 @@ impl Keys {
         }
     }
 
+    /// Lets whoever asked for a run go on with it, in whichever process and however much later. Its
+    /// limits counted the request that asked; a key that has ended since goes on, a revoked one
+    /// does not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unauthenticated`] when the key was revoked, [`ErrorKind::Unavailable`] when the
+    /// store does not answer.
+    pub async fn resume(&self, caller: Caller) -> Result<Admitted> {
+        if self.is_revoked(&caller).await? {
+            let message = "the API key that asked for this run was revoked";
+            return Err(Error::new(ErrorKind::Unauthenticated, message));
+        }
+        Ok(Admitted { caller, allowance: Allowance::unlimited() })
+    }
+
     /// Counts one call of an action against the action's own limit, which all keys of the caller's
     /// owner share.
     ///
@@ -214,8 +236,8 @@ impl Keys {
         per_minute: u32,
     ) -> Result<()> {
         let owner = &admitted.caller().owner;
-        let refused = self.limiter.admit_action(owner, action, per_minute).await?;
-        let Some(after) = refused else { return Ok(()) };
+        let allowance = self.limiter.admit_action(owner, action, per_minute).await?;
+        let Some(after) = allowance.retry_after else { return Ok(()) };
         let message = format!("`{action}` takes {per_minute} calls in any 60 seconds");
         Err(Error::new(ErrorKind::RateLimited, message).retry_after(after))
     }
@@ -307,17 +329,55 @@ impl Keys {
         Ok(keys)
     }
 
+    /// The caller's owner's key; a key that acts for a user finds that user's only.
+    async fn get(&self, caller: &Caller, id: KeyId) -> Result<Key> {
+        self.list(caller).await?.into_iter().find(|key| key.id == id).ok_or_else(unknown)
+    }
+
     /// Revokes a key, at once.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when the caller's owner has no such key.
     pub async fn revoke(&self, caller: &Caller, id: KeyId) -> Result<()> {
-        let is_there = self.list(caller).await?.iter().any(|key| key.id == id);
-        if !is_there || !self.store.revoke_key(&caller.owner, id, self.now()).await? {
-            return Err(Error::not_found("there is no key with this id"));
+        self.get(caller, id).await?;
+        if !self.store.revoke_key(&caller.owner, id, self.now()).await? {
+            return Err(unknown());
         }
         self.by_hash.forget_all();
+        self.revoked.forget(&id);
         self.audit(caller, "key.revoked", id).await
+    }
+
+    /// Revokes a key as [`revoke`](Self::revoke) does, unless it is a temporary one: that ends by
+    /// itself.
+    ///
+    /// # Errors
+    /// As [`revoke`](Self::revoke); [`ErrorKind::ScopeMissing`] for a temporary key.
+    pub async fn revoke_lasting(&self, caller: &Caller, id: KeyId) -> Result<()> {
+        if self.get(caller, id).await?.kind == Kind::Temporary {
+            let message = "a temporary key is not revoked here: it ends by itself";
+            return Err(Error::new(ErrorKind::ScopeMissing, message));
+        }
+        self.revoke(caller, id).await
+    }
+
+    /// Whether the key through which somebody once came is revoked by now, or gone. One that has
+    /// ended by itself is not: what it asked for in time goes on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when the store does not answer.
+    pub(crate) async fn is_revoked(&self, caller: &Caller) -> Result<bool> {
+        let Some(id) = caller.key() else { return Ok(false) };
+        let now = self.clock.steady();
+        if let Some(is_revoked) = self.revoked.get(&id, now) {
+            return Ok(is_revoked);
+        }
+        let ticket = self.revoked.ticket(now);
+        let keys = self.store.keys(&caller.owner).await?;
+        let key = keys.iter().find(|key| key.id == id);
+        let is_revoked = key.is_none_or(|key| key.revoked_at.is_some());
+        self.revoked.put(id, is_revoked, ticket);
+        Ok(is_revoked)
     }
 
     async fn audit(&self, caller: &Caller, event: &str, id: KeyId) -> Result<()> {
@@ -334,6 +394,10 @@ impl Keys {
     fn now(&self) -> Timestamp {
         self.clock.now()
     }
+}
+
+fn unknown() -> Error {
+    Error::not_found("there is no key with this id")
 }
 
 /// Checks what a new key should be, and returns when it ends.

@@ -255,38 +255,58 @@ impl Limiter {
     }
 
     /// Counts one call of an action by an owner, with whatever key, if the action's own limit
-    /// allows it. Returns after how long the next call will be accepted when it does not: a refused
-    /// call does not count.
+    /// allows it.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] when the store does not answer.
+    /// As [`Limiter::admit`].
     pub async fn admit_action(
         &self,
         owner: &OwnerId,
         action: &ActionName,
         per_minute: u32,
-    ) -> Result<Option<Duration>> {
+    ) -> Result<Allowance> {
         let of = (owner.clone(), action.clone());
         let gauge = self.gauge(&self.actions, of, Window::Minute);
         loop {
-            let now = self.second();
-            {
-                let mut meter = lock(&gauge.meter);
-                meter.turn(now);
-                if meter.is_empty(now, per_minute) {
-                    return Ok(meter.refusal(now, per_minute).retry_after);
-                }
-                if meter.share > 0 {
-                    meter.spend(now);
-                    return Ok(None);
-                }
+            if let Some(allowance) = self.try_spend_one(&gauge, per_minute) {
+                return Ok(allowance);
             }
             let (namespace, name) = (action.namespace.canonical(), action.name.canonical());
             let of = (format!("action:{namespace}/{name}"), Some(per_minute));
             if let Some(refusal) = self.refill(&gauge, owner, of).await? {
-                return Ok(refusal.retry_after);
+                return Ok(refusal);
             }
         }
+    }
+
+    /// As [`Limiter::try_spend`], for a limit that stands alone.
+    fn try_spend_one(&self, gauge: &Gauge, per_minute: u32) -> Option<Allowance> {
+        let now = self.second();
+        let mut meter = lock(&gauge.meter);
+        meter.turn(now);
+        if meter.is_empty(now, per_minute) {
+            return Some(meter.refusal(now, per_minute));
+        }
+        if meter.share == 0 {
+            return None;
+        }
+        meter.spend(now);
+        Some(minute_figures(&meter, now, Some(per_minute)))
+    }
+
+    /// What is left of the caller's minute and of its owner's day, without counting anything.
+    pub fn standing(&self, caller: &Caller, limits: Limits) -> (Allowance, Allowance) {
+        let Some(key) = caller.key() else {
+            return (Allowance::unlimited(), Allowance::unlimited());
+        };
+        let gauges = self.gauges(key, &caller.owner);
+        let now = self.second();
+        let day = now.div_euclid(DAY);
+        let (mut minute, mut of_day) = (lock(&gauges.minute.meter), lock(&gauges.day.meter));
+        minute.turn(now);
+        of_day.turn(day);
+        let minute = minute_figures(&minute, now, limits.per_minute);
+        (minute, of(&of_day, limits.per_day, (day + 1) * DAY - now, true))
     }
 
     /// Spends one call from the shares at hand; `None` when a share has to be reserved first.
@@ -383,16 +403,22 @@ fn figures(
     (of_day, day, per_day): (&Meter, i64, Option<u32>),
     now: i64,
 ) -> Allowance {
-    let seconds = |seconds: i64| Duration::from_secs(seconds.max(0).unsigned_abs());
-    let of = |meter: &Meter, limit: Option<u32>, reset, is_daily| Allowance {
+    let minute = minute_figures(minute, second, per_minute);
+    let of_day = of(of_day, per_day, (day + 1) * DAY - now, true);
+    if of_day.limit.is_some() && of_day.remaining < minute.remaining { of_day } else { minute }
+}
+
+fn minute_figures(minute: &Meter, second: i64, limit: Option<u32>) -> Allowance {
+    let reset = (minute.comes_back(second) - second).min(Window::Minute.buckets());
+    of(minute, limit, reset, false)
+}
+
+fn of(meter: &Meter, limit: Option<u32>, reset: i64, is_daily: bool) -> Allowance {
+    Allowance {
         limit,
         remaining: limit.map_or(u32::MAX, |limit| limit.saturating_sub(meter.counted())),
-        reset,
+        reset: Duration::from_secs(reset.max(0).unsigned_abs()),
         retry_after: None,
         is_daily,
-    };
-    let minute_reset = seconds((minute.comes_back(second) - now).min(Window::Minute.buckets()));
-    let minute = of(minute, per_minute, minute_reset, false);
-    let of_day = of(of_day, per_day, seconds((day + 1) * DAY - now), true);
-    if of_day.limit.is_some() && of_day.remaining < minute.remaining { of_day } else { minute }
+    }
 }

@@ -23,7 +23,7 @@ use crate::{
 
 pub use self::{
     address::AddressLimit,
-    key::{Admission, Admitted, Authentication, Keys, NewKey},
+    key::{Admission, Admitted, Authentication, Keys, NewKey, Standing},
     limit::{Allowance, Limiter},
     plan::{Limits, Plan, Plans},
 };

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
 
 use super::{
     Client, Credential, CredentialStore,
@@ -75,6 +76,15 @@ impl Vault {
         let text = std::str::from_utf8(&plain)
             .map_err(|_| Error::internal("a sealed text is not UTF-8"))?;
         Ok(SecretString::from(text))
+    }
+
+    /// Opens what [`Vault::seal`] sealed and is no text.
+    pub(crate) fn open_bytes(
+        &self,
+        sealed: &Sealed,
+        binding: &Binding,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        self.keyring.open(sealed, binding)
     }
 
     fn read(

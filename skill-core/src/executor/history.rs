@@ -17,7 +17,10 @@ use crate::{
     error::{Error, ErrorKind, Result},
     id::ExecutionId,
     name::OwnerId,
-    record::execution::{Execution, Recorded},
+    record::{
+        Sealed,
+        execution::{Execution, Recorded},
+    },
     store::{ExecutionFilter, Store},
 };
 
@@ -81,7 +84,7 @@ impl History {
     }
 
     /// Records a run that ended. It is readable when this returns.
-    pub(super) fn push(&self, ended: Recorded, room: Room) {
+    pub(crate) fn push(&self, ended: Recorded, room: Room) {
         room.0.forget();
         let id = ended.execution.id;
         if self.has_ended.load(Ordering::Acquire) {
@@ -104,6 +107,19 @@ impl History {
         found
             .filter(|run| run.owner == *owner)
             .ok_or_else(|| Error::not_found("there is no execution with this id"))
+    }
+
+    /// The kept inputs and the kept outcome of a run.
+    pub(crate) async fn bodies(
+        &self,
+        owner: &OwnerId,
+        id: ExecutionId,
+    ) -> Result<(Option<Sealed>, Option<Sealed>)> {
+        let waiting = self.lock().get(&id).filter(|ended| ended.execution.owner == *owner).cloned();
+        match waiting {
+            Some(ended) => Ok((ended.input, ended.outcome)),
+            None => self.store.bodies(owner, id).await,
+        }
     }
 
     /// The owner's runs, the newest first, and how many match in all.

@@ -4,6 +4,7 @@
 //! is security policy, so it is not a stack of layers that somebody could rearrange.
 
 mod answer;
+mod body;
 mod history;
 mod observe;
 mod recording;
@@ -11,26 +12,33 @@ mod renew;
 mod replay;
 mod retry;
 mod send;
+mod under_way;
 mod verify;
 
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use http::HeaderValue;
-use secrecy::ExposeSecret;
 use serde_json::Value;
 
-pub(crate) use self::renew::{Flights, Renewer, negotiate};
 pub use self::{
     history::History,
     observe::{Event, Observer, Silent},
 };
 use self::{
     recording::Recording,
-    send::{Answered, Grant, Prepared},
+    send::{Grant, Prepared},
+};
+pub(crate) use self::{
+    renew::{Flights, Renewer, negotiate},
+    replay::{Kept, check_key, hash, read as read_outcome, write as write_outcome},
+    retry::retry_after,
+    send::{Answered, Gate, Sending},
+    under_way::UnderWay,
 };
 use crate::{
     access::{Admitted, Caller, Intent, Keys, authorize},
+    artifact::Artifacts,
     call::{CallRequest, Reply},
     catalog::{Catalog, Operation},
     clock::{Clock, Deadline},
@@ -38,11 +46,10 @@ use crate::{
     credential::{Credential, CredentialStore, Vault},
     endpoint::Draft,
     error::{Error, ErrorKind, Result, Retry},
-    id::{ConnectionId, ExecutionId},
+    id::ConnectionId,
     link::{Errand, Links},
     name::{ActionName, Slug},
     record::{
-        Sealed,
         audit::{Actor, Entry},
         connection::{Connection, ConnectionRef, Fields, Revision, Status},
         execution::{Begun, Execution, Idempotency, Recorded},
@@ -68,6 +75,8 @@ pub struct Settings {
     pub answer_bytes: usize,
     /// How long an idempotency key is remembered.
     pub idempotency: Duration,
+    /// The most bytes of inputs or of an outcome that the history keeps of a call.
+    pub kept_bytes: usize,
 }
 
 impl Default for Settings {
@@ -77,6 +86,7 @@ impl Default for Settings {
             longest_timeout: Duration::from_secs(300),
             answer_bytes: 10 << 20,
             idempotency: Duration::from_secs(24 * 3600),
+            kept_bytes: 1 << 20,
         }
     }
 }
@@ -99,11 +109,13 @@ pub struct Executor {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) vault: Arc<Vault>,
     pub(crate) credentials: Arc<dyn CredentialStore>,
+    pub(crate) artifacts: Artifacts,
     pub(crate) connections: Arc<Connections>,
     pub(crate) renewer: Arc<Renewer>,
     pub(crate) links: Arc<Links>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) history: Arc<History>,
+    pub(crate) under_way: UnderWay,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -131,8 +143,79 @@ impl Executor {
         let deadline = self.deadline(call, &action);
         let mut run = Recording::begin(self, caller, &action, deadline).await?;
         let outcome = self.perform(caller, (call, deadline), &action, &mut run).await;
+        let (id, is_own) = (run.execution.id, !run.is_replay);
         run.end(&outcome);
-        outcome
+        outcome.map_err(|error| if is_own { error.of_run(id) } else { error })
+    }
+
+    /// Sends what a queued run asks for, under its own row: the queue keeps how it ended.
+    ///
+    /// # Errors
+    /// As [`Executor::execute`], but for what concerns its history and idempotency keys.
+    pub(crate) async fn run(
+        &self,
+        admitted: &Admitted,
+        (call, deadline): (&CallRequest, Deadline),
+        run: &mut Execution,
+        sending: Sending<'_>,
+    ) -> Result<Answered> {
+        let caller = admitted.caller();
+        let scope = Scope::Action(call.action.clone());
+        authorize(caller, &Intent { scope, class: None }).allowed()?;
+        let action = self.find(&call.action)?;
+        action.endpoint.info().schema.check(&Value::Object(call.params.clone()))?;
+        let attempts = run.attempts;
+        let answered =
+            self.attempt(caller, (call, deadline, Some(sending)), &action, &mut *run).await;
+        // Of a queued run they count how often a worker took it.
+        run.attempts = attempts;
+        answered
+    }
+
+    /// Runs a call that the run `parent` makes: in a row of its own, under the parent's deadline.
+    /// What it may have done is said by [`Error::retry_state`]: a call that must not be made twice
+    /// never asks for a repeat.
+    ///
+    /// # Errors
+    /// As [`Executor::execute`].
+    pub(crate) async fn call_within(
+        &self,
+        admitted: &Admitted,
+        (call, deadline): (&CallRequest, Deadline),
+        parent: &Execution,
+        sending: Sending<'_>,
+    ) -> Result<Reply> {
+        let caller = admitted.caller();
+        let scope = Scope::Action(call.action.clone());
+        authorize(caller, &Intent { scope, class: None }).allowed()?;
+        let action = self.find(&call.action)?;
+        let deadline = deadline.min(self.deadline(call, &action));
+        let mut run = Recording::begin(self, caller, &action, deadline).await?;
+        run.execution.parent = Some(parent.id);
+        let info = action.endpoint.info();
+        let answered = match info.schema.check(&Value::Object(call.params.clone())) {
+            Ok(()) => {
+                let how = (call, deadline, Some(sending));
+                self.attempt(caller, how, &action, &mut run.execution).await
+            }
+            Err(error) => Err(error),
+        };
+        run.settle(&answered);
+        let (execution, timing) = (run.execution.id, run.execution.timing);
+        let outcome = answered.map(|(status, headers, data)| Reply {
+            execution,
+            status,
+            headers,
+            data,
+            timing,
+            is_replay: false,
+        });
+        run.end(&outcome);
+        let is_doubtful = |error: &Error| error.retry_state() == Retry::IfIdempotent;
+        outcome.map_err(|error| match is_doubtful(&error) && !info.may_repeat(true) {
+            true => error.retry(Retry::Never),
+            false => error,
+        })
     }
 
     /// The stages after the action is known, in order. What is promised to be durable is recorded
@@ -153,12 +236,24 @@ impl Executor {
             // stays there as running: its key is not free for a second effect.
             run.is_recorded = call.idempotency_key.is_some();
             if let Some(replay) = earlier {
+                run.is_replay = true;
                 return replay;
             }
         }
-        let answered = self.attempt(caller, (call, deadline), action, &mut run.execution).await;
+        let (how, id) = ((call, deadline, None), run.execution.id);
+        let attempt = self.attempt(caller, how, action, &mut run.execution);
+        let answered = match is_durable {
+            true => self.under_way.during(id, attempt).await,
+            false => attempt.await,
+        };
         run.settle(&answered);
-        if is_durable && let Err(error) = self.record_last(call, run, &answered).await {
+        if call.keeps_bodies {
+            run.keep(call, &answered).await;
+        }
+        // What is large does not wait in memory.
+        if (is_durable || run.is_large())
+            && let Err(error) = self.record_last(call, run, &answered).await
+        {
             // What was answered stays true: an error would ask for a second effect.
             tracing::error!(
                 execution = %run.execution.id, error = %error.log_line(),
@@ -174,7 +269,7 @@ impl Executor {
     async fn attempt(
         &self,
         caller: &Caller,
-        (call, deadline): (&CallRequest, Deadline),
+        (call, deadline, sending): (&CallRequest, Deadline, Option<Sending<'_>>),
         action: &Operation,
         run: &mut Execution,
     ) -> Result<Answered> {
@@ -184,11 +279,14 @@ impl Executor {
             self.check(connection).await?;
         }
         let fields = connection.as_ref().map_or(&NO_FIELDS, |connection| &connection.fields);
-        let request = self.draft(action, call, fields, run.id)?;
+        let own = run.id.to_string();
+        let key = sending.map_or(own.as_str(), |sending| sending.key);
+        let request = self.draft(action, call, fields, key)?;
         let grant = self.grant(action, connection.as_ref(), deadline).await?;
         let may_repeat = action.endpoint.info().may_repeat(true);
         let connection = connection.as_ref();
-        let prepared = Prepared { action, connection, request, may_repeat, deadline };
+        let gate = sending.map(|sending| sending.gate);
+        let prepared = Prepared { action, connection, request, may_repeat, deadline, gate };
         self.send(prepared, grant, run).await
     }
 
@@ -200,7 +298,7 @@ impl Executor {
         })
     }
 
-    fn deadline(&self, call: &CallRequest, action: &Operation) -> Deadline {
+    pub(crate) fn deadline(&self, call: &CallRequest, action: &Operation) -> Deadline {
         let wanted = call.timeout.or_else(|| action.endpoint.info().timeout);
         Deadline::after(wanted.unwrap_or(self.settings.timeout).min(self.settings.longest_timeout))
     }
@@ -251,14 +349,14 @@ impl Executor {
         action: &Operation,
         call: &CallRequest,
         fields: &Fields,
-        id: ExecutionId,
+        key: &str,
     ) -> Result<Outgoing> {
         let info = action.endpoint.info();
         let Draft { target, headers, body } = action.endpoint.request(&call.params, fields)?;
         let url = target.join(&action.integration.base(fields)?)?;
         let mut request = Outgoing { method: info.method.clone(), url, headers, body };
         if let Some(name) = &info.idempotency_header {
-            let value = HeaderValue::try_from(id.to_string()).map_err(Error::internal)?;
+            let value = HeaderValue::try_from(key).map_err(Error::internal)?;
             request.headers.insert(name, value);
         }
         Ok(request)
@@ -331,8 +429,8 @@ impl Executor {
         match self.store.begin(run, idempotency.as_ref(), until).await? {
             Begun::New => Ok(None),
             Begun::Same(id, sealed) => {
-                let text = self.vault.open(&sealed, &replay::binding(&run.owner, id))?;
-                Ok(Some(replay::read(id, text.expose_secret())))
+                let outcome = self.whole_outcome(&run.owner, id, &sealed).await?;
+                Ok(Some(replay::reply(id, outcome)))
             }
             Begun::Running(_) => {
                 let message = "a call with this idempotency key has not ended, or nobody knows how";
@@ -362,7 +460,8 @@ impl Executor {
             }
         };
         let outcome = if call.idempotency_key.is_some() && had_effect {
-            Some(self.seal_outcome(&run.execution, answered)?)
+            let outcome = replay::outcome(answered);
+            Some(self.seal_outcome(&run.execution.owner, run.execution.id, &outcome)?)
         } else {
             None
         };
@@ -372,14 +471,12 @@ impl Executor {
         if is_small {
             (run.is_recorded, run.outcome) = (false, outcome.clone());
         }
-        let ended = Recorded { replay: outcome, ..Recorded::bare(run.execution.clone()) };
+        let bodies = run.bodies.clone();
+        let execution = run.execution.clone();
+        let ended = Recorded { execution, input: bodies.0, outcome: bodies.1, replay: outcome };
         self.store.record(&[ended]).await?;
         run.is_recorded = true;
         Ok(())
-    }
-
-    fn seal_outcome(&self, run: &Execution, answered: &Result<Answered>) -> Result<Sealed> {
-        self.vault.seal(&replay::write(answered)?, &replay::binding(&run.owner, run.id))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What can be heard of the executor's work.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use crate::{error::ErrorKind, id::ConnectionId, name::Slug, record::execution::Execution};
 
@@ -14,6 +14,24 @@ use crate::{error::ErrorKind, id::ConnectionId, name::Slug, record::execution::E
 pub enum Event<'a> {
     /// A run ended, well or not.
     Ended(&'a Execution),
+    /// A run was queued.
+    Submitted(&'a Execution),
+    /// A worker took a run.
+    Started {
+        /// The run; its attempts count this one.
+        run: &'a Execution,
+        /// How long it could have been taken before.
+        waited: Duration,
+    },
+    /// A run went back to the queue.
+    GivenBack {
+        /// The run.
+        run: &'a Execution,
+        /// Why.
+        reason: &'static str,
+    },
+    /// A worker lost a run: somebody else ended it, or took it over.
+    Lost(&'a Execution),
     /// A request is sent to an upstream for a second time.
     Repeated {
         /// The integration.

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{Executor, history::Room, observe::Event, send::Answered};
+use super::{Executor, KEPT, history::Room, observe::Event, replay, send::Answered};
 use crate::{
     access::Caller,
-    call::Reply,
+    call::{CallRequest, Reply},
     catalog::Operation,
     clock::{Deadline, Stopwatch},
     error::{Error, ErrorKind, Result},
@@ -55,8 +55,12 @@ pub(super) struct Recording<'a> {
     room: Option<Room>,
     /// The store has its end already, or it was none of its own.
     pub(super) is_recorded: bool,
+    /// It is a repeat of an earlier call: this run never was.
+    pub(super) is_replay: bool,
     /// What a repeat is given, until the store has it.
     pub(super) outcome: Option<Sealed>,
+    /// Inputs and outcome, where the history keeps them.
+    pub(super) bodies: (Option<Sealed>, Option<Sealed>),
 }
 
 impl<'a> Recording<'a> {
@@ -73,7 +77,37 @@ impl<'a> Recording<'a> {
         })?;
         let room = Some(room?);
         let execution = execution(caller, action, executor.clock.now())?;
-        Ok(Self { executor, execution, watch, room, is_recorded: false, outcome: None })
+        Ok(Self {
+            executor,
+            execution,
+            watch,
+            room,
+            is_recorded: false,
+            is_replay: false,
+            outcome: None,
+            bodies: (None, None),
+        })
+    }
+
+    /// Keeps inputs and outcome, within bounds. What cannot be kept is no reason to lose an answer.
+    pub(super) async fn keep(&mut self, call: &CallRequest, answered: &Result<Answered>) {
+        let (owner, id) = (self.execution.owner.clone(), self.execution.id);
+        let most = self.executor.settings.kept_bytes;
+        let input = self.executor.seal_input(&owner, id, call);
+        let outcome = replay::outcome(answered);
+        let outcome = self.executor.keep_outcome((&owner, id), &outcome, most).await;
+        let kept = |sealed: Result<Sealed>| {
+            sealed.inspect_err(|error| {
+                tracing::warn!(execution = %id, error = %error.log_line(), "a body is not kept");
+            })
+        };
+        self.bodies = (kept(input).ok(), kept(outcome).ok());
+    }
+
+    /// Whether what is kept of it takes much memory.
+    pub(super) fn is_large(&self) -> bool {
+        let bodies = [&self.bodies.0, &self.bodies.1].into_iter().flatten();
+        bodies.map(|sealed| sealed.0.len()).sum::<usize>() > KEPT
     }
 
     /// Notes what the answer means for the run.
@@ -105,8 +139,9 @@ impl<'a> Recording<'a> {
         self.finish();
         self.executor.observer.hear(&Event::Ended(&self.execution));
         if !self.is_recorded {
-            let replay = self.outcome.take();
-            let ended = Recorded { replay, ..Recorded::bare(self.execution.clone()) };
+            let (input, outcome) = std::mem::take(&mut self.bodies);
+            let (execution, replay) = (self.execution.clone(), self.outcome.take());
+            let ended = Recorded { execution, input, outcome, replay };
             self.executor.history.push(ended, room);
         }
     }

@@ -1,17 +1,19 @@
 //! Idempotency: the first outcome of a request, kept sealed to be given again.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::send::Answered;
 use crate::{
-    call::{Data, Reply},
-    credential::seal::Binding,
+    artifact::Artifact,
+    call::{Data, Failure, Outcome, Reply},
     error::{Detail, Error, ErrorKind, Result},
     id::ExecutionId,
-    name::{OwnerId, UserId},
+    name::UserId,
     record::execution::Timing,
 };
 
@@ -19,7 +21,7 @@ use crate::{
 const LONGEST: usize = 255;
 
 /// Checks a key: 1 to 255 visible ASCII characters.
-pub(super) fn check_key(key: &str) -> Result<()> {
+pub(crate) fn check_key(key: &str) -> Result<()> {
     let fits = (1..=LONGEST).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
     if fits {
         return Ok(());
@@ -29,7 +31,7 @@ pub(super) fn check_key(key: &str) -> Result<()> {
 
 /// The hash of inputs as parsed JSON: the order of members does not matter. For whom the call is
 /// made is one of them: nobody gets the answer to another person.
-pub(super) fn hash(
+pub(crate) fn hash(
     params: &Map<String, Value>,
     connection: Option<&str>,
     user: Option<&UserId>,
@@ -39,9 +41,42 @@ pub(super) fn hash(
     Ok(Sha256::digest(inputs).into())
 }
 
-/// What an outcome is bound to.
-pub(super) fn binding(owner: &OwnerId, id: ExecutionId) -> Binding {
-    Binding::to("outcome", [owner.as_str(), id.to_string().as_str()])
+/// What the bytes of an artifact are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Form {
+    /// JSON.
+    Json,
+    /// Text.
+    Text,
+    /// Anything else, and what the service called it.
+    Binary(String),
+}
+
+impl Form {
+    /// The data of this form.
+    pub(crate) fn data(self, bytes: Bytes) -> Result<Data> {
+        Ok(match self {
+            Self::Json => Data::Json(bytes),
+            Self::Text => Data::Text(String::from_utf8(bytes.into()).map_err(Error::internal)?),
+            Self::Binary(content_type) => Data::Binary { content_type, bytes },
+        })
+    }
+}
+
+/// An outcome as a record holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// All of it.
+    Whole(Outcome),
+    /// All but the data, which is elsewhere.
+    Spilled(StatusCode, Form, Artifact),
+}
+
+/// Writes an outcome whose data is elsewhere, to be sealed.
+pub(super) fn write_spilled(status: StatusCode, form: Form, artifact: Artifact) -> Result<Vec<u8>> {
+    let written = Written::Spilled { status: status.as_u16(), form, artifact };
+    serde_json::to_vec(&written).map_err(Error::internal)
 }
 
 /// An outcome as it is sealed. Version 1; members are only ever added.
@@ -64,18 +99,34 @@ enum Written {
     Empty {
         status: u16,
     },
+    /// The data is an artifact.
+    Spilled {
+        status: u16,
+        form: Form,
+        artifact: Artifact,
+    },
     Failed {
         kind: String,
         message: String,
         #[serde(default)]
         details: Vec<(String, String)>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        action_url: Option<String>,
     },
 }
 
+/// What is kept of an answer or an error.
+pub(super) fn outcome(answered: &Result<Answered>) -> Outcome {
+    match answered {
+        Ok((status, _, data)) => Outcome::Answer { status: *status, data: data.clone() },
+        Err(error) => Outcome::Failed(Failure::from(error)),
+    }
+}
+
 /// Writes an outcome, to be sealed.
-pub(super) fn write(outcome: &Result<(StatusCode, HeaderMap, Data)>) -> Result<Vec<u8>> {
+pub(crate) fn write(outcome: &Outcome) -> Result<Vec<u8>> {
     let written = match outcome {
-        Ok((status, _, data)) => {
+        Outcome::Answer { status, data } => {
             let status = status.as_u16();
             match data {
                 Data::Empty => Written::Empty { status },
@@ -90,10 +141,11 @@ pub(super) fn write(outcome: &Result<(StatusCode, HeaderMap, Data)>) -> Result<V
                 },
             }
         }
-        Err(error) => Written::Failed {
-            kind: error.kind().as_str().to_owned(),
-            message: error.message().to_owned(),
-            details: pairs(error.field_details()),
+        Outcome::Failed(failure) => Written::Failed {
+            kind: failure.kind.as_str().to_owned(),
+            message: failure.message.clone(),
+            details: pairs(&failure.details),
+            action_url: failure.action_url.clone(),
         },
     };
     serde_json::to_vec(&written).map_err(Error::internal)
@@ -104,8 +156,16 @@ fn pairs(details: &[Detail]) -> Vec<(String, String)> {
 }
 
 /// Reads what [`write()`] wrote.
-pub(super) fn read(execution: ExecutionId, text: &str) -> Result<Reply> {
-    let unreadable = || Error::internal("a recorded outcome cannot be read");
+pub(crate) fn read(text: &str) -> Result<Outcome> {
+    match read_kept(text)? {
+        Kept::Whole(outcome) => Ok(outcome),
+        Kept::Spilled(..) => Err(unreadable()),
+    }
+}
+
+/// Reads what [`write()`] or [`write_spilled`] wrote.
+pub(super) fn read_kept(text: &str) -> Result<Kept> {
+    let status_of = |status| StatusCode::from_u16(status).map_err(|_| unreadable());
     let (status, data) = match serde_json::from_str(text).map_err(|_| unreadable())? {
         Written::Json { status, text } => (status, Data::Json(text.into())),
         Written::Text { status, text } => (status, Data::Text(text)),
@@ -114,13 +174,31 @@ pub(super) fn read(execution: ExecutionId, text: &str) -> Result<Reply> {
             let bytes = STANDARD.decode(base64).map_err(|_| unreadable())?.into();
             (status, Data::Binary { content_type, bytes })
         }
-        Written::Failed { kind, message, details } => {
+        Written::Spilled { status, form, artifact } => {
+            return Ok(Kept::Spilled(status_of(status)?, form, artifact));
+        }
+        Written::Failed { kind, message, details, action_url } => {
             let kind = ErrorKind::parse(&kind).unwrap_or(ErrorKind::Internal);
             let details = details.into_iter().map(|(field, issue)| Detail { field, issue });
-            return Err(Error::new(kind, message).details(details));
+            let details = details.collect();
+            let failure = Failure { kind, message, details, action_url };
+            return Ok(Kept::Whole(Outcome::Failed(failure)));
         }
     };
-    let status = StatusCode::from_u16(status).map_err(|_| unreadable())?;
-    let (headers, timing) = (HeaderMap::new(), Timing::default());
-    Ok(Reply { execution, status, headers, data, timing, is_replay: true })
+    Ok(Kept::Whole(Outcome::Answer { status: status_of(status)?, data }))
+}
+
+fn unreadable() -> Error {
+    Error::internal("a recorded outcome cannot be read")
+}
+
+/// The answer to a repeat of the call that ended so.
+pub(super) fn reply(execution: ExecutionId, outcome: Outcome) -> Result<Reply> {
+    match outcome {
+        Outcome::Answer { status, data } => {
+            let (headers, timing) = (HeaderMap::new(), Timing::default());
+            Ok(Reply { execution, status, headers, data, timing, is_replay: true })
+        }
+        Outcome::Failed(failure) => Err(failure.error().of_run(execution).replayed()),
+    }
 }

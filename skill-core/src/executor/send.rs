@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use http::{HeaderMap, StatusCode};
 
 use super::{
@@ -22,14 +23,33 @@ use crate::{
         connection::{Connection, Revision},
         execution::Execution,
     },
-    transport::{Outgoing, Response},
+    transport::{Body, Outgoing, Response},
 };
+
+/// The longest body that may say that the access has ended.
+const REFUSAL: usize = 16 * 1024;
 
 /// The credential of one call, and whether it was renewed for it.
 pub(super) struct Grant {
     pub(super) credential: Credential,
     pub(super) revision: Revision,
     pub(super) is_fresh: bool,
+}
+
+/// Says whether something may still be sent. It is asked right before each request.
+#[async_trait]
+pub(crate) trait Gate: Send + Sync {
+    /// Refuses when nothing may be sent any more: the error is the outcome then.
+    async fn pass(&self) -> Result<()>;
+}
+
+/// How requests are sent for a run that waits in no call of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Sending<'a> {
+    /// What the service is given as idempotency key: the same in every attempt.
+    pub(crate) key: &'a str,
+    /// Asked right before each request.
+    pub(crate) gate: &'a dyn Gate,
 }
 
 /// A request that is ready but for its signature.
@@ -39,10 +59,12 @@ pub(super) struct Prepared<'a> {
     pub(super) request: Outgoing,
     pub(super) may_repeat: bool,
     pub(super) deadline: Deadline,
+    /// Asked before each request; then nothing is repeated here, because the run is.
+    pub(super) gate: Option<&'a dyn Gate>,
 }
 
 /// What a service answered.
-pub(super) type Answered = (StatusCode, HeaderMap, Data);
+pub(crate) type Answered = (StatusCode, HeaderMap, Data);
 
 impl Executor {
     /// Sends, and reads the answer. What the first try may have done stays possible, however
@@ -68,16 +90,16 @@ impl Executor {
         mut grant: Grant,
         (run, may_have_happened): (&mut Execution, &mut bool),
     ) -> Result<Answered> {
-        let auth = prepared.action.integration.auth();
-        let slug = &prepared.action.integration.info().slug;
+        let integration = &prepared.action.integration;
+        let slug = &integration.info().slug;
         let mut is_repeat = false;
         loop {
             let watch = Stopwatch::start();
             run.attempts += 1;
             let sent = self.send_once(&prepared, &grant.credential).await;
+            let (sent, refused) = self.judge(&**integration, sent).await;
             run.timing.upstream += watch.elapsed();
-            let refused = sent.as_ref().ok().map(|answer| answer.status);
-            if let Some(status) = refused.filter(|status| auth.says_expired(*status)) {
+            if let Some(status) = refused {
                 run.upstream_status = Some(status.as_u16());
                 if let Some(renewed) = self.after_refusal(&prepared, &grant).await? {
                     grant = renewed;
@@ -92,7 +114,9 @@ impl Executor {
                 Err(error) => (retry::after_failure(error, prepared.may_repeat), "failed"),
             };
             match verdict {
-                Verdict::Again(pause) if !is_repeat && fits(pause, prepared.deadline) => {
+                Verdict::Again(pause)
+                    if !is_repeat && prepared.gate.is_none() && fits(pause, prepared.deadline) =>
+                {
                     is_repeat = true;
                     *may_have_happened = sent.is_err_and(|error| is_unknown(&error));
                     self.observer.hear(&Event::Repeated { integration: slug, reason });
@@ -117,7 +141,36 @@ impl Executor {
         let mut request = prepared.request.repeat().ok_or_else(streamed)?;
         let moment = Moment { now: self.clock.now(), nonce: id::random()? };
         prepared.action.integration.auth().sign(&mut request, credential, &moment)?;
+        if let Some(gate) = prepared.gate {
+            gate.pass().await?;
+        }
         self.transport.send(request, prepared.deadline).await
+    }
+
+    /// Tells the answers that say that the access has ended. Where that takes the body, the body is
+    /// read here, and handed on as it was.
+    async fn judge(
+        &self,
+        integration: &dyn Integration,
+        sent: Result<Response>,
+    ) -> (Result<Response>, Option<StatusCode>) {
+        let mut response = match sent {
+            Ok(response) => response,
+            Err(error) => return (Err(error), None),
+        };
+        let (status, mut said) = (response.status, None);
+        if integration.reads_refusal(status) {
+            match response.body.collect(self.settings.answer_bytes).await {
+                Ok(bytes) => {
+                    let is_short = bytes.len() <= REFUSAL;
+                    said = is_short.then(|| serde_json::from_slice(&bytes).ok()).flatten();
+                    response.body = Body::from(bytes);
+                }
+                Err(error) => return (Err(error), None),
+            }
+        }
+        let has_ended = integration.says_expired(status, said.as_ref());
+        (Ok(response), has_ended.then_some(status))
     }
 
     /// After a 401: the renewed grant to try once more with, or `None` to hand the answer out.

@@ -44,17 +44,22 @@ impl Executor {
             .ok_or_else(|| Error::internal("a verification call names no endpoint"))?;
         let action = Operation { integration: integration.clone(), endpoint };
         let now = self.clock.now();
-        let request = self.draft(&action, &call, fields, ExecutionId::fresh(now)?)?;
+        let key = ExecutionId::fresh(now)?.to_string();
+        let request = self.draft(&action, &call, fields, &key)?;
         let deadline = Deadline::after(self.settings.timeout);
-        let prepared =
-            Prepared { action: &action, connection: None, request, may_repeat: true, deadline };
+        let (connection, may_repeat, gate) = (None, true, None);
+        let action = &action;
+        let prepared = Prepared { action, connection, request, may_repeat, deadline, gate };
         let caller = Caller::operator(OwnerId::standard());
-        let mut run = execution(&caller, &action, now)?;
+        let mut run = execution(&caller, action, now)?;
         let (credential, revision) = (credential.clone(), Revision(0));
         let grant = Grant { credential, revision, is_fresh: false };
         let (status, _, data) = self.send(prepared, grant, &mut run).await?;
-        check_verified(status)?;
-        let account = data.json().ok().and_then(|data| match data.pointer(&verification.account) {
+        let said = data.json().ok();
+        // Some services say no with status 200.
+        let is_refused = integration.says_expired(status, said.as_ref());
+        check_verified(if is_refused { StatusCode::UNAUTHORIZED } else { status })?;
+        let account = said.and_then(|data| match data.pointer(&verification.account) {
             Some(Value::String(text)) => Some(text.clone()),
             Some(Value::Number(number)) => Some(number.to_string()),
             Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) | None => None,

@@ -205,6 +205,35 @@ impl Key {
     }
 }
 
+/// How a key is to be replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotate {
+    /// The key.
+    pub old: KeyId,
+    /// What follows it.
+    pub successor: Key,
+    /// When the old one ends, if it does not end before.
+    pub end: Timestamp,
+    /// The most live keys of the owner, the old one apart.
+    pub most: Option<u32>,
+}
+
+/// What became of a key that was to be replaced.
+///
+/// ```
+/// use skill_core::record::key::Rotation;
+/// assert_ne!(Rotation::Done, Rotation::Full);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotation {
+    /// Its successor is there.
+    Done,
+    /// The owner has no such key, or it has ended.
+    Ended,
+    /// The owner has too many other keys for both to be there at once.
+    Full,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ pub mod owner;
 pub mod run;
 pub mod scope;
 pub mod usage;
+pub mod webhook;
 
 /// A value that was sealed: ciphertext and the header that says how to open it.
 ///

@@ -65,14 +65,14 @@ pub struct Lane {
 /// A run that is to be queued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enqueue {
-    /// The run: queued, or running when it is claimed at once.
+    /// The run. Its state, progress, attempts and start are the store's to say.
     pub execution: Execution,
     /// What its worker needs.
     pub work: Work,
     /// Lets the caller repeat the request.
     pub idempotency: Option<Idempotency>,
-    /// Claimed in the same transaction by this worker until this time; its first fencing number
-    /// is 1.
+    /// Claimed in the same transaction by this worker until this time, if nothing but room stood in
+    /// its way; its first fencing number is 1.
     pub claimed: Option<(Worker, Timestamp)>,
     /// The most runs that may wait for this owner.
     pub most_queued: u64,
@@ -81,7 +81,7 @@ pub struct Enqueue {
 /// What became of an [`Enqueue`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Enqueued {
-    /// It is queued, durably. The lease when it was claimed at once.
+    /// It is kept, durably. The lease when it was claimed at once.
     New(Option<Lease>),
     /// The same request made this run before, which may or may not have ended.
     Same(ExecutionId),
@@ -143,7 +143,7 @@ pub struct Claimed {
     pub work: Work,
     /// How many of its attempts were lost with their worker.
     pub crashes: u32,
-    /// An earlier attempt was about to send something that must not be sent twice, and was lost.
+    /// An earlier attempt noted that it sends something that must not be sent twice, and was lost.
     pub may_have_happened: bool,
 }
 
@@ -152,7 +152,7 @@ pub struct Claimed {
 pub struct Finished {
     /// The right to say so.
     pub lease: Lease,
-    /// The run as it stands now. A state that is final ends it; [`Queued`](super::execution::State::Queued) gives it back.
+    /// The run as it stands now. A state that is final ends it; any other gives it back.
     pub execution: Execution,
     /// Its outcome, when it ended.
     pub outcome: Option<Sealed>,

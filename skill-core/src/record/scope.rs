@@ -122,6 +122,11 @@ impl Scopes {
         other.0.iter().all(|scope| self.allows(scope))
     }
 
+    /// The scopes, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = &Scope> {
+        self.0.iter()
+    }
+
     /// The scopes as text, sorted.
     pub fn texts(&self) -> Vec<String> {
         self.0.iter().map(ToString::to_string).collect()

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     call::{CallRequest, Reply},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     id::ExecutionId,
     name::{ActionName, OwnerId, UserId, Version},
 };
@@ -50,6 +50,10 @@ impl StepName {
 }
 
 /// Which run a skill is part of.
+///
+/// ```
+/// fn key(run: &skill_core::skill::RunInfo, step: &str) -> String { format!("{}/{step}", run.id) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunInfo {
     /// The run. A skill that another one calls is part of that one's run.
@@ -67,6 +71,11 @@ pub struct RunInfo {
 }
 
 /// What a step does, once it is polled.
+///
+/// ```
+/// use skill_core::skill::Work;
+/// let work: Work<'_> = Box::pin(async { Ok(1.into()) });
+/// ```
 pub type Work<'a> = Pin<Box<dyn Future<Output = Result<Value>> + Send + 'a>>;
 
 /// What the engine does for a running skill. [`SkillContext`] says what each means.
@@ -110,6 +119,19 @@ const _: Option<&dyn Host> = None;
 ///   the step again.
 /// - An error of the context is passed up: it may mean that the run is suspended, was cancelled or
 ///   is somebody else's by now. Whatever the skill returns after such an error does not count.
+///
+/// ```
+/// use std::time::Duration;
+/// use serde_json::{Value, json};
+/// use skill_core::{Result, call::CallRequest, skill::SkillContext};
+///
+/// async fn remind(context: SkillContext, _: Value) -> Result<Value> {
+///     let list = context.call(CallRequest::new("github", "list_issues")?).await?;
+///     context.sleep(Duration::from_secs(24 * 3600)).await?;
+///     let left: usize = context.step("count", || async { Ok(list.data.json()?.to_string().len()) }).await?;
+///     Ok(json!({"left": left}))
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct SkillContext {
     host: Arc<dyn Host>,
@@ -136,9 +158,8 @@ impl SkillContext {
     /// again: pass [`RunInfo::id`] and the step's name to whatever can tell a repeat.
     ///
     /// # Errors
-    /// What `work` ends in; [`ErrorKind::Conflict`](crate::ErrorKind::Conflict) when the steps are
-    /// others than before; [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) for a value of more
-    /// than the engine keeps; otherwise as [`SkillContext`] says.
+    /// What `work` ends in; [`ErrorKind::ActionFailed`] when the steps are others than before;
+    /// [`ErrorKind::TooLarge`] for a value of more than 16 MiB; otherwise as [`SkillContext`] says.
     pub async fn step<T, F>(&self, name: &str, work: impl FnOnce() -> F + Send) -> Result<T>
     where
         T: Serialize + DeserializeOwned,
@@ -152,7 +173,7 @@ impl SkillContext {
         let value = self.host.step(&name, work).await?;
         serde_json::from_value(value).map_err(|cause| {
             let message = format!("the value of step `{}` is of another type", name.as_str());
-            Error::new(crate::ErrorKind::Conflict, message).with("cause", cause)
+            Error::new(ErrorKind::ActionFailed, message).with("cause", cause)
         })
     }
 
@@ -160,8 +181,7 @@ impl SkillContext {
     /// of the key that asked for the run. When the limits are used up it waits.
     ///
     /// A call that must not be sent twice, and was cut with its process, ends the run as
-    /// [`ErrorKind::OutcomeUnknown`](crate::ErrorKind::OutcomeUnknown). An answer of the service
-    /// is no error, whatever its status.
+    /// [`ErrorKind::OutcomeUnknown`]. An answer of the service is no error, whatever its status.
     ///
     /// # Errors
     /// As [`Executor::execute`](crate::executor::Executor::execute), and as [`SkillContext`] says.

@@ -95,6 +95,16 @@ fn derived<T: JsonSchema>(side: Side) -> Value {
 }
 
 /// A skill that is being made of a function: see [`from_fn`].
+///
+/// ```
+/// use std::time::Duration;
+/// use serde_json::Value;
+/// use skill_core::{record::execution::Class, skill};
+/// let made = skill::from_fn("reports", "v1.0", "daily", |_, _: Value| async { Ok(()) });
+/// let made = made.class(Class::Read).timeout(Duration::from_secs(60)).group("reports", 1);
+/// assert_eq!(made.build()?.info().attempts, None);
+/// # Ok::<(), skill_core::Error>(())
+/// ```
 #[must_use]
 pub struct Function<I, O, W> {
     info: Result<SkillInfo>,
@@ -191,6 +201,7 @@ where
     pub fn build(self) -> Result<Arc<dyn Skill>> {
         let info = self.info?;
         let empty = info.attempts == Some(0)
+            || info.rate_limit == Some(0)
             || info.rate_limit == Some(0)
             || info.timeout.is_zero()
             || info.deadline.is_some_and(|deadline| deadline.is_zero())

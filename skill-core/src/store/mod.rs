@@ -20,7 +20,7 @@ use jiff::Timestamp;
 pub use self::memory::MemoryStore;
 use crate::{
     error::Result,
-    id::{AppId, ConnectionId, ExecutionId, KeyId},
+    id::{AppId, ConnectionId, ExecutionId, KeyId, WebhookId},
     name::{OwnerId, Slug, UserId},
     record::{
         Sealed,
@@ -29,10 +29,11 @@ use crate::{
         connection::{Connection, ConnectionRef, Revision},
         execution::{Begun, Execution, Idempotency, Recorded, State},
         flow::{Departure, Flow, TokenHash},
-        key::{Key, KeyHash},
+        key::{Key, KeyHash, Rotate, Rotation},
         owner::Owner,
         run::{Claim, Claimed, Enqueue, Enqueued, Finished, Lease, Step},
         usage::{Reserve, Share},
+        webhook::Subscription,
     },
 };
 
@@ -60,6 +61,11 @@ pub trait KeyStore {
     /// Marks a key as revoked, durably. True when it is revoked afterwards; a key that was revoked
     /// earlier keeps its time. False when the owner has no such key.
     async fn revoke_key(&self, owner: &OwnerId, id: KeyId, at: Timestamp) -> Result<bool>;
+    /// Keeps the successor of the owner's key, and ends the old one at `rotate.end` if it does not
+    /// end before: it is revoked when that is not after `successor.created_at`. Durably, in one
+    /// transaction; nothing changes unless it is [`Rotation::Done`]. [`Rotation::Full`] when the old
+    /// one lasts and the owner has `most` live keys besides it.
+    async fn rotate_key(&self, owner: &OwnerId, rotate: &Rotate) -> Result<Rotation>;
 }
 
 /// The time at or before which a connection must have been begun at `now` to count as abandoned
@@ -222,7 +228,8 @@ pub trait ExecutionStore {
         idempotency: Option<&Idempotency>,
         until: Timestamp,
     ) -> Result<Begun>;
-    /// Runs that were begun, did not end, and never will: past their time by `now`, at most `most`.
+    /// Runs that were begun, did not end, and never will: past their time at `now`, at most `most`,
+    /// the longest lost ones first. They come back until [`record`](Self::record) ends them.
     async fn orphans(&self, now: Timestamp, most: u32) -> Result<Vec<Execution>>;
     /// Records runs that ended, in one transaction: a run that [`begin`](Self::begin) recorded is
     /// replaced, unless it is final already; any other is added. Also moves `last_used_at` of the
@@ -231,20 +238,23 @@ pub trait ExecutionStore {
     async fn record(&self, runs: &[Recorded]) -> Result<()>;
     /// Returns the owner's run.
     async fn execution(&self, owner: &OwnerId, id: ExecutionId) -> Result<Option<Execution>>;
-    /// Returns the kept inputs and the kept outcome of the owner's run.
+    /// Returns the kept inputs and the kept outcome of the owner's run. A run of the queue has its
+    /// inputs from the start and its outcome from its end.
     async fn bodies(
         &self,
         owner: &OwnerId,
         id: ExecutionId,
     ) -> Result<(Option<Sealed>, Option<Sealed>)>;
-    /// The owner's runs, the newest first, and how many match in all.
+    /// The owner's runs, the newest first, and how many match in all, wherever `after` and
+    /// `offset` let the listing begin.
     async fn executions(
         &self,
         owner: &OwnerId,
         filter: &ExecutionFilter,
     ) -> Result<(Vec<Execution>, u64)>;
-    /// Removes runs that ended before `before` and idempotency records that expired by `now`, at
-    /// most `most` of each, in small transactions; returns how many runs went.
+    /// Removes runs that ended before `before`, with everything that is kept with them, and
+    /// idempotency records that expired by `now`, at most `most` of each, in small transactions;
+    /// returns how many runs went.
     async fn prune(&self, before: Timestamp, now: Timestamp, most: u32) -> Result<u64>;
 }
 
@@ -256,39 +266,63 @@ pub trait ExecutionStore {
 pub trait QueueStore {
     /// Keeps runs, durably, in one transaction, in the order given. A key that names an earlier
     /// request, an expired one excepted at the run's `created_at`, makes none: see [`Enqueued`].
+    /// Keys are shared with [`ExecutionStore::begin`], which finds a run that has not ended as
+    /// [`Begun::Running`] and the outcome of one that has as [`Begun::Same`].
+    ///
+    /// A run that is claimed on the way starts at its `created_at`, whatever waits. It is queued
+    /// instead when its time has not come or its group is full; only one that is queued is counted
+    /// against `most_queued`.
     async fn enqueue(&self, runs: &[Enqueue]) -> Result<Vec<Enqueued>>;
-    /// Claims what may run now, durably, in one transaction: queued runs whose time has come, and
-    /// running ones whose lease has lapsed, which counts as a crash. Lanes take turns, beginning behind `want.after`; within a
-    /// lane the highest priority goes first, then the earliest `run_at`, then the oldest. Runs of
+    /// Claims what may run at `want.now`, durably, in one transaction: queued runs whose time has
+    /// come, and running ones whose lease has lapsed, which counts as a crash.
+    ///
+    /// Lanes take turns, beginning behind `want.after`; in each turn a lane gives one run: the
+    /// highest priority goes first, then the earliest `run_at`, then the oldest. Runs of
     /// saturated owners and of full groups stay. What comes back stands in the order of the turns.
+    ///
+    /// A run whose time had come when it was asked for, or when somebody claimed, waits for nothing
+    /// but its turn, even if the clock is set back.
+    ///
+    /// A run that is claimed is running, counts one attempt more, and began when it was claimed
+    /// first. Its fencing number is one higher than the last.
     async fn claim(&self, want: &Claim) -> Result<Vec<Claimed>>;
     /// Moves the end of leases to `until` and keeps the progress beside each; false for those that
-    /// are lost: the run ended, or another worker has it.
+    /// are lost: the run ended, was given back, or another worker has it. A lease that lapsed and
+    /// that nobody took over is not lost.
     async fn extend(&self, leases: &[(Lease, u8)], until: Timestamp) -> Result<Vec<bool>>;
     /// Notes, durably, that something is about to be sent that must not be sent twice. False when
-    /// the lease is lost.
+    /// the lease is lost. The note stays until the run is given back.
     async fn note_sent(&self, lease: &Lease) -> Result<bool>;
     /// Keeps a step of the run, durably; one of the same position is replaced. False when the lease
     /// is lost.
     async fn record_step(&self, lease: &Lease, step: &Step) -> Result<bool>;
-    /// The steps of the owner's run, in order.
+    /// The steps of the owner's run, in order; none when it has ended.
     async fn steps(&self, owner: &OwnerId, id: ExecutionId) -> Result<Vec<Step>>;
     /// Ends attempts, durably, in one transaction; false for those whose lease is lost: nothing of
-    /// the run changes then. A run that ends keeps its outcome, loses its inputs' claim and its
-    /// steps, and moves `last_used_at` as [`ExecutionStore::record`] does.
+    /// the run changes then.
+    ///
+    /// A run that ends keeps its inputs and its outcome, loses its steps, and moves `last_used_at`
+    /// as [`ExecutionStore::record`] does. Its outcome is what a repeat of the request is given,
+    /// until the idempotency key expires; without an outcome the key is free again. A run that is
+    /// given back is queued, with progress 0 and what was kept before: its steps, how often it was
+    /// claimed and lost. Attempts are counted by the store: what `execution` says of them is left
+    /// out.
     async fn finish(&self, done: &[Finished]) -> Result<Vec<bool>>;
     /// Ends a run that is not final, whoever holds it, durably, as `execution` says: its state,
-    /// error and end. Returns the run as it then stands; unchanged when it was final already,
-    /// `None` when the owner has no such run.
+    /// progress, error, timing and end. Its outcome, steps and idempotency key fare as in
+    /// [`finish`](Self::finish). Returns the run as it then stands; unchanged when it was final
+    /// already, `None` when the owner has no such run.
     async fn end(
         &self,
         execution: &Execution,
         outcome: Option<&Sealed>,
     ) -> Result<Option<Execution>>;
-    /// Ends the leases of workers that certainly are gone; returns how many. A store that one
-    /// process has to itself ends all of them, and the time of every run that was begun.
+    /// Ends the leases of workers that certainly are gone, at `now`; returns how many. A store that
+    /// one process has to itself ends all of them, and the time of every run that was begun: call
+    /// it once, before anything else.
     async fn adopt(&self, now: Timestamp) -> Result<u64>;
-    /// The earliest time at which a run may be claimed that cannot be claimed at `now`.
+    /// The earliest time at which a run may be claimed that cannot be claimed at `now`: its time
+    /// comes, or its lease lapses. Full groups and saturated owners do not count.
     async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>>;
 }
 
@@ -304,6 +338,18 @@ pub trait UsageStore {
     /// another process may still spend it there. Rows that left two windows ago are swept.
     /// See [`Ledger::settle`](crate::record::usage::Ledger::settle).
     async fn reserve(&self, owner: &OwnerId, reserve: &Reserve) -> Result<Share>;
+}
+
+/// Webhooks: subscriptions to events.
+#[async_trait]
+pub trait WebhookStore {
+    /// Keeps a new subscription, durably, unless its owner has `most` already: then nothing changes
+    /// and it returns false. Counting and keeping are one transaction.
+    async fn insert_webhook(&self, webhook: &Subscription, most: u32) -> Result<bool>;
+    /// The owner's subscriptions, the newest first.
+    async fn webhooks(&self, owner: &OwnerId) -> Result<Vec<Subscription>>;
+    /// Removes a subscription, durably. False when the owner has no such subscription.
+    async fn delete_webhook(&self, owner: &OwnerId, id: WebhookId) -> Result<bool>;
 }
 
 /// The audit.
@@ -347,6 +393,7 @@ pub trait Store:
     + ExecutionStore
     + QueueStore
     + UsageStore
+    + WebhookStore
     + AuditStore
     + MetaStore
     + Debug
@@ -366,6 +413,7 @@ impl<T> Store for T where
         + ExecutionStore
         + QueueStore
         + UsageStore
+        + WebhookStore
         + AuditStore
         + MetaStore
         + Debug

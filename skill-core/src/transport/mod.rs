@@ -18,6 +18,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use url::Url;
 
 pub use self::body::{Body, Chunks};
+use self::egress::{Egress, Refused};
 #[cfg(feature = "reqwest")]
 pub use self::reqwest::ReqwestTransport;
 use crate::{clock::Deadline, error::Result};
@@ -40,6 +41,16 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// Sends `request` and returns the head of the answer. The deadline covers the body too: its
     /// chunks end in [`Timeout`](crate::ErrorKind::Timeout) when it passes.
     async fn send(&self, request: Outgoing, deadline: Deadline) -> Result<Response>;
+
+    /// Says whether requests to `url` may be sent at all, before there is one: what a name resolves
+    /// to is checked when it is sent. A transport that wraps another passes this on; without it,
+    /// public https only.
+    ///
+    /// # Errors
+    /// Why not.
+    fn admit(&self, url: &Url) -> Result<(), Refused> {
+        Egress::default().admit_url(url)
+    }
 }
 
 const _: Option<&dyn Transport> = None;

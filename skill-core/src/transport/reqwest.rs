@@ -14,8 +14,12 @@ use reqwest::{
     dns::{Addrs, Name, Resolve, Resolving},
     redirect,
 };
+use url::Url;
 
-use super::{Body, Outgoing, Payload, Response, Transport, egress::Egress};
+use super::{
+    Body, Outgoing, Payload, Response, Transport,
+    egress::{Egress, Refused},
+};
 use crate::{
     clock::Deadline,
     error::{Error, ErrorKind, Result, Retry},
@@ -100,6 +104,10 @@ impl Transport for ReqwestTransport {
             .map_err(classify)?;
         Ok(response(answer, deadline))
     }
+
+    fn admit(&self, url: &Url) -> Result<(), Refused> {
+        self.egress.admit_url(url)
+    }
 }
 
 /// Takes the answer apart; its chunks keep to the deadline.
@@ -122,7 +130,7 @@ fn timed_out(retry: Retry) -> Error {
     Error::new(ErrorKind::Timeout, "the service did not answer before the deadline").retry(retry)
 }
 
-fn refused(reason: super::egress::Refused) -> Error {
+fn refused(reason: Refused) -> Error {
     let message = format!("the service cannot be reached: {reason}");
     Error::new(ErrorKind::UpstreamUnreachable, message)
 }
@@ -132,7 +140,7 @@ fn classify(cause: reqwest::Error) -> Error {
     let cause = cause.without_url();
     let mut source = cause.source();
     while let Some(inner) = source {
-        if let Some(reason) = inner.downcast_ref::<super::egress::Refused>() {
+        if let Some(reason) = inner.downcast_ref::<Refused>() {
             return refused(*reason);
         }
         source = inner.source();

@@ -7,7 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use skill_core::{clock, credential, endpoint, executor, integration, skill, store, transport};
+use skill_core::{
+    artifact, clock, credential, endpoint, executor, integration, skill, store, transport,
+};
 
 /// One file of Rust.
 struct Source {
@@ -190,6 +192,7 @@ fn few_modules_expose_a_secret() {
         "link.rs",
         "connect/",
         "apps.rs",
+        "webhooks.rs",
         "executor/",
         // A key in plain text hashes itself, and is shown once to whoever made it.
         "record/key.rs",
@@ -208,7 +211,12 @@ fn nothing_is_shared_between_engines() {
                 && kinds.iter().any(|kind| line.contains(kind))
         });
         wrong.extend(statics.map(|line| format!("{path} has {line}")));
-        wrong.extend(code.contains("thread_local!").then(|| format!("{path} has thread_local!")));
+        // Compiled for tests only.
+        let is_seam = path == "skill-core/src/id/seeded.rs";
+        wrong.extend(
+            (code.contains("thread_local!") && !is_seam)
+                .then(|| format!("{path} has thread_local!")),
+        );
     }
     assert_none(&wrong, "two engines can live in one process");
 }
@@ -335,6 +343,7 @@ fn shared<T: ?Sized + Send + Sync + 'static>() -> &'static str {
 #[test]
 fn every_public_trait_can_be_shared_as_an_object() {
     let known = [
+        shared::<dyn artifact::ArtifactStore>(),
         shared::<dyn clock::Clock>(),
         shared::<dyn credential::AuthScheme>(),
         shared::<dyn credential::CredentialStore>(),

@@ -37,7 +37,7 @@ async fn a_call_goes_out_signed_and_comes_back() {
     assert_eq!(sent.header("authorization"), Some("Bearer access-0"));
     assert_eq!(sent.header("x-tag"), Some("t1"));
     assert_eq!(sent.json(), json!({"title": "A"}));
-    let run = world.engine.execution(&world.caller.owner, reply.execution).await.unwrap();
+    let run = world.engine.runs().execution(&world.caller, reply.execution).await.unwrap();
     assert_eq!((run.state, run.attempts, run.upstream_status), (State::Success, 1, Some(201)));
     assert_eq!(run.connection, Some(connection.id));
     assert_eq!(run.app, connection.app);
@@ -234,7 +234,7 @@ async fn an_upstream_error_is_a_reply() {
         let reply = world.engine.call(&world.caller, call("open", "whoami")).await.unwrap();
         assert_eq!(reply.status, status);
         assert_eq!(reply.data.json().unwrap(), json!({"message": "no"}));
-        let run = world.engine.execution(&world.caller.owner, reply.execution).await.unwrap();
+        let run = world.engine.runs().execution(&world.caller, reply.execution).await.unwrap();
         let state = if status < 400 { State::Success } else { State::Error };
         assert_eq!((run.state, run.upstream_status), (state, Some(status)));
         assert_eq!(run.error, None);
@@ -288,20 +288,21 @@ async fn every_call_is_in_the_history_at_once() {
     let good = world.engine.call(&world.caller, call("open", "whoami")).await.unwrap();
     world.engine.call(&world.caller, read()).await.unwrap_err();
     world.engine.call(&world.caller, call("open", "make_item")).await.unwrap_err();
-    let owner = &world.caller.owner;
-    let run = world.engine.execution(owner, good.execution).await.unwrap();
+    let caller = &world.caller;
+    let run = world.engine.runs().execution(caller, good.execution).await.unwrap();
     assert_eq!((run.state, run.attempts, run.upstream_status), (State::Success, 1, Some(200)));
     assert_eq!((run.key, run.error), (world.caller.key(), None));
     assert!(run.timing.total >= run.timing.upstream && !run.timing.total.is_zero());
     assert_eq!(run.ended_at, run.started_at);
-    let (runs, total) = world.engine.executions(owner, &ExecutionFilter::default()).await.unwrap();
+    let (runs, total) =
+        world.engine.runs().list(caller, &ExecutionFilter::default()).await.unwrap();
     assert_eq!((runs.len(), total), (3, 3));
     let mut errors = runs.iter().map(|run| run.error).collect::<Vec<_>>();
     errors.sort_by_key(|error| error.map(ErrorKind::as_str));
     assert_eq!(errors, [None, Some(ErrorKind::InvalidInput), Some(ErrorKind::NotConnected)]);
     let failed =
         ExecutionFilter { state: Some(State::Error), limit: 1, ..ExecutionFilter::default() };
-    let (runs, total) = world.engine.executions(owner, &failed).await.unwrap();
+    let (runs, total) = world.engine.runs().list(caller, &failed).await.unwrap();
     assert_eq!((runs.len(), total), (1, 2));
 }
 
@@ -309,14 +310,14 @@ async fn every_call_is_in_the_history_at_once() {
 async fn a_foreign_run_is_not_found() {
     let world = World::new().await;
     let reply = world.engine.call(&world.caller, call("open", "whoami")).await.unwrap();
-    let rival = owner("rival").owner;
+    let rival = owner("rival");
     let missing = ExecutionId::fresh(super::fixture::noon()).unwrap();
-    let foreign = world.engine.execution(&rival, reply.execution).await.unwrap_err();
-    let unknown = world.engine.execution(&rival, missing).await.unwrap_err();
+    let foreign = world.engine.runs().execution(&rival, reply.execution).await.unwrap_err();
+    let unknown = world.engine.runs().execution(&rival, missing).await.unwrap_err();
     assert_eq!(foreign.kind(), ErrorKind::NotFound);
     assert_eq!(foreign.message(), unknown.message());
     let filter = ExecutionFilter::default();
-    assert_eq!(world.engine.executions(&rival, &filter).await.unwrap(), (vec![], 0));
+    assert_eq!(world.engine.runs().list(&rival, &filter).await.unwrap(), (vec![], 0));
 }
 
 #[tokio::test]
@@ -353,7 +354,7 @@ async fn a_run_that_nobody_waits_for_is_cancelled() {
             assert!(waited.is_err());
         }
         let filter = ExecutionFilter::default();
-        let (runs, _) = world.engine.executions(&world.caller.owner, &filter).await.unwrap();
+        let (runs, _) = world.engine.runs().list(&world.caller, &filter).await.unwrap();
         let [run] = &runs[..] else { panic!("one run") };
         assert_eq!((run.state, run.attempts), (State::Cancelled, 1), "{name}");
         assert!(run.ended_at.is_some());
@@ -374,7 +375,7 @@ async fn a_failed_renewal_names_its_connection_in_the_history() {
         assert_eq!(error.kind(), ErrorKind::TokenExpired);
     }
     let filter = ExecutionFilter::default();
-    let (runs, _) = world.engine.executions(&world.caller.owner, &filter).await.unwrap();
+    let (runs, _) = world.engine.runs().list(&world.caller, &filter).await.unwrap();
     let connections = runs.iter().map(|run| run.connection).collect::<Vec<_>>();
     assert_eq!(connections, [Some(connection.id); 2]);
     let kept = world.engine.connections().get(&world.caller, connection.id).await.unwrap();
@@ -427,7 +428,7 @@ async fn a_stopped_engine_refuses_calls_and_still_answers_questions() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(world.script.sent().is_empty());
     let filter = ExecutionFilter::default();
-    let listed = world.engine.executions(&world.caller.owner, &filter);
+    let listed = world.engine.runs().list(&world.caller, &filter);
     let listed = tokio::time::timeout(Duration::from_secs(60), listed).await;
     assert_eq!(listed.expect("an answer").unwrap().1, 1);
 }

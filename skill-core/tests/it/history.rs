@@ -32,7 +32,7 @@ async fn a_listing_does_not_wait_for_runs_that_come_after_it() {
     never_idle(&world, &store);
     world.engine.call(&world.caller, call("open", "whoami")).await.unwrap();
     let filter = ExecutionFilter::default();
-    let listing = world.engine.executions(&world.caller.owner, &filter);
+    let listing = world.engine.runs().list(&world.caller, &filter);
     let listed = tokio::time::timeout(Duration::from_secs(5), listing).await;
     assert!(listed.expect("it ends").unwrap().1 > 0);
 }
@@ -76,7 +76,7 @@ async fn a_run_is_listed_as_soon_as_it_has_ended() {
         world.engine.call(&world.caller, call("open", "whoami")).await.unwrap();
         if n % 7 == 0 {
             let filter = ExecutionFilter::default();
-            let (_, total) = world.engine.executions(&world.caller.owner, &filter).await.unwrap();
+            let (_, total) = world.engine.runs().list(&world.caller, &filter).await.unwrap();
             assert_eq!(total, n);
         }
     }

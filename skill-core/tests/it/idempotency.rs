@@ -43,7 +43,7 @@ async fn the_same_request_gets_the_first_answer_again() {
         assert_eq!((&again.data, &first.data), (&first.data, &Data::Json(r#"{ "id":9 }"#.into())));
         assert_eq!(world.script.sent().len(), 1);
         let filter = ExecutionFilter::default();
-        let (_, total) = world.engine.executions(&world.caller.owner, &filter).await.unwrap();
+        let (_, total) = world.engine.runs().list(&world.caller, &filter).await.unwrap();
         assert_eq!(total, 1);
         world.engine.stop().await;
     }
@@ -309,7 +309,7 @@ async fn a_caller_that_hangs_up_stops_nothing() {
         let reply = world.engine.call(&world.caller, make("k")).await.unwrap();
         assert!(reply.is_replay);
         assert_eq!(world.script.sent().len(), 1);
-        let run = world.engine.execution(&world.caller.owner, reply.execution).await.unwrap();
+        let run = world.engine.runs().execution(&world.caller, reply.execution).await.unwrap();
         assert_eq!(run.state, State::Success);
         world.engine.stop().await;
     }

@@ -4,6 +4,7 @@
 
 mod action_limits;
 mod architecture;
+mod artifact;
 mod call;
 mod connect;
 mod fixture;
@@ -12,10 +13,15 @@ mod idempotency;
 mod keys;
 mod limits;
 mod provider;
+mod queue;
 mod renew;
 mod retry;
+mod rotate;
 mod script;
 mod secrets;
+mod skill;
+mod steps;
 mod store;
 mod transport;
 mod watched;
+mod webhooks;

@@ -96,7 +96,7 @@ async fn a_401_renews_once_and_tries_once_more() {
     let reply = world.engine.call(&world.caller, read()).await.unwrap();
     assert_eq!(reply.status, 200);
     assert_eq!((provider.refreshes(), world.script.count("desk.test/items/7")), (1, 2));
-    let run = world.engine.execution(&world.caller.owner, reply.execution).await.unwrap();
+    let run = world.engine.runs().execution(&world.caller, reply.execution).await.unwrap();
     assert_eq!((run.attempts, run.upstream_status), (2, Some(200)));
     world.engine.call(&world.caller, read()).await.unwrap();
     assert_eq!((provider.refreshes(), world.script.count("desk.test/items/7")), (1, 3));

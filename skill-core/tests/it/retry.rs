@@ -43,7 +43,7 @@ async fn after(call: CallRequest, answers: &[Answer]) -> (Result<Reply>, usize) 
     let outcome = world.engine.call(&world.caller, call).await;
     let sent = world.script.sent().len();
     let filter = ExecutionFilter::default();
-    let (runs, _) = world.engine.executions(&world.caller.owner, &filter).await.unwrap();
+    let (runs, _) = world.engine.runs().list(&world.caller, &filter).await.unwrap();
     assert_eq!(runs[0].attempts as usize, sent);
     assert_eq!(runs[0].state == State::Success, outcome.as_ref().is_ok_and(|r| r.status == 200));
     (outcome, sent)

@@ -186,7 +186,7 @@ async fn world(seen: &Arc<Seen>, file: &Path) -> World {
 /// Notes everything that the engine shows of itself.
 async fn look(world: &World, seen: &Seen) {
     let filter = ExecutionFilter { limit: 1000, ..ExecutionFilter::default() };
-    seen.note(world.engine.executions(&world.caller.owner, &filter).await.unwrap());
+    seen.note(world.engine.runs().list(&world.caller, &filter).await.unwrap());
     seen.note(world.engine.audit(&world.caller.owner, 1000).await.unwrap());
     seen.note(world.engine.connections().list(&world.caller).await.unwrap());
     seen.note(world.engine.keys().list(&world.caller).await.unwrap());

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use skill_core::{
     Error, ErrorKind, Result,
-    id::{AppId, ConnectionId, ExecutionId, KeyId},
+    id::{AppId, ConnectionId, ExecutionId, KeyId, WebhookId},
     name::{OwnerId, Slug},
     record::{
         Sealed,
@@ -21,14 +21,16 @@ use skill_core::{
         connection::{Connection, ConnectionRef, Revision},
         execution::{Begun, Execution, Idempotency, Recorded},
         flow::{Departure, Flow, TokenHash},
-        key::{Key, KeyHash},
+        key::{Key, KeyHash, Rotate, Rotation},
         owner::Owner,
         run::{Claim, Claimed, Enqueue, Enqueued, Finished, Lease, Step},
         usage::{Reserve, Share},
+        webhook::Subscription,
     },
     store::{
         AppStore, AuditStore, ConnectionStore, ExecutionFilter, ExecutionStore, FlowStore,
         GrantStore, KeyStore, MemoryStore, MetaStore, OwnerStore, QueueStore, Store, UsageStore,
+        WebhookStore,
     },
 };
 
@@ -50,8 +52,12 @@ impl fmt::Debug for Watched {
 
 impl Watched {
     pub(crate) fn new() -> Arc<Self> {
+        Self::over(Arc::new(MemoryStore::new()))
+    }
+
+    pub(crate) fn over(inner: Arc<dyn Store>) -> Arc<Self> {
         Arc::new(Self {
-            inner: Arc::new(MemoryStore::new()),
+            inner,
             counts: Mutex::default(),
             failing: Mutex::default(),
             after: Mutex::default(),
@@ -119,6 +125,7 @@ watch! {
         fn key_by_hash(hash: &KeyHash) -> Option<Key>;
         fn keys(owner: &OwnerId) -> Vec<Key>;
         fn revoke_key(owner: &OwnerId, id: KeyId, at: Timestamp) -> bool;
+        fn rotate_key(owner: &OwnerId, rotate: &Rotate) -> Rotation;
     }
     ConnectionStore {
         fn insert_connection(connection: &Connection, most: Option<u32>) -> bool;
@@ -172,6 +179,11 @@ watch! {
     }
     UsageStore {
         fn reserve(owner: &OwnerId, reserve: &Reserve) -> Share;
+    }
+    WebhookStore {
+        fn insert_webhook(webhook: &Subscription, most: u32) -> bool;
+        fn webhooks(owner: &OwnerId) -> Vec<Subscription>;
+        fn delete_webhook(owner: &OwnerId, id: WebhookId) -> bool;
     }
     AuditStore {
         fn append_audit(entry: &Entry) -> ();

@@ -2,8 +2,10 @@
 
 pub(crate) mod rendered;
 pub(crate) mod route;
+pub(crate) mod streams;
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -11,6 +13,7 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use secrecy::SecretString;
+use serde_json::{Map, Value};
 use skill_core::{
     Engine, Error, ErrorKind,
     access::{Admitted, Caller},
@@ -19,7 +22,7 @@ use skill_core::{
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use self::{rendered::Rendered, route::Table};
+use self::{rendered::Rendered, route::Table, streams::Streams};
 use crate::{
     metrics::Metrics,
     reply::Failure,
@@ -37,6 +40,12 @@ pub(crate) struct App {
     pub(crate) mirror_status: bool,
     /// What was written for the present catalogue.
     pub(crate) rendered: Rendered,
+    /// Paths of dialects that are not spoken at the public door.
+    pub(crate) hidden: BTreeSet<&'static str>,
+    /// Streams of events that are open.
+    pub(crate) events: Streams,
+    /// How often such a stream says that it is alive.
+    pub(crate) events_keep_alive: Duration,
     /// Cancelled when the server stops taking requests.
     pub(crate) stopping: CancellationToken,
     /// When the store answered last, in steady time.
@@ -96,10 +105,15 @@ impl Context {
         Query::new(&self.query)
     }
 
-    /// The members of the body, which is a JSON object; an empty body has none.
-    pub(crate) fn members(&self) -> Result<Members, Failure> {
+    /// The body, which is a JSON object; an empty body is an empty one.
+    pub(crate) fn object(&self) -> Result<Map<String, Value>, Failure> {
         check_content_type(&self.headers)?;
-        Ok(Members::new(object(&self.body, &json::Limits::CALL)?))
+        Ok(object(&self.body, &json::Limits::CALL)?)
+    }
+
+    /// The members of the body, which are read one by one.
+    pub(crate) fn members(&self) -> Result<Members, Failure> {
+        self.object().map(Members::new)
     }
 
     /// A cookie.

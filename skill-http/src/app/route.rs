@@ -39,6 +39,8 @@ pub(crate) struct Operation {
     pub(crate) body: Option<Value>,
     /// Its query parameters: name, schema.
     pub(crate) query: Vec<(&'static str, Value)>,
+    /// Headers that it reads: name, schema.
+    pub(crate) headers: Vec<(&'static str, Value)>,
     /// Its answers besides errors: status, what it is, schema.
     pub(crate) answers: Vec<(u16, &'static str, Value)>,
     /// The statuses of the errors it can give.
@@ -47,7 +49,8 @@ pub(crate) struct Operation {
 
 impl Operation {
     pub(crate) fn new(id: &'static str, summary: &'static str) -> Self {
-        Self { id, summary, body: None, query: Vec::new(), answers: Vec::new(), errors: &[] }
+        let (query, headers, answers) = (Vec::new(), Vec::new(), Vec::new());
+        Self { id, summary, body: None, query, headers, answers, errors: &[] }
     }
 
     pub(crate) fn body(mut self, schema: Value) -> Self {
@@ -57,6 +60,11 @@ impl Operation {
 
     pub(crate) fn query(mut self, name: &'static str, schema: Value) -> Self {
         self.query.push((name, schema));
+        self
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, schema: Value) -> Self {
+        self.headers.push((name, schema));
         self
     }
 

@@ -3,13 +3,14 @@
 //! The path alone decides the dialect, before anybody is asked for a key, so that even a refusal
 //! has the right shape. To add a dialect: one file and one line in [`of`].
 
+pub(crate) mod headers;
 pub(crate) mod proxy;
 mod skills;
-mod tools;
+pub(crate) mod tools;
 
 use http::StatusCode;
-use serde_json::{Map, Value};
-use skill_core::{ErrorKind, error::Detail};
+use serde_json::{Map, Value, json};
+use skill_core::{Error, ErrorKind, error::Detail};
 
 use crate::reply::Failure;
 
@@ -33,6 +34,10 @@ pub(crate) struct Facts<'a> {
     /// In seconds, rounded up.
     pub(crate) retry_after: Option<u64>,
     pub(crate) is_retryable: bool,
+    /// The run that ended so.
+    pub(crate) execution: Option<&'a str>,
+    /// Whether it was said before.
+    pub(crate) is_replay: bool,
 }
 
 impl<'a> Facts<'a> {
@@ -47,20 +52,26 @@ impl<'a> Facts<'a> {
                 action_url: None,
                 retry_after: None,
                 is_retryable: false,
+                execution: None,
+                is_replay: false,
             },
-            Failure::Engine(error) => {
-                let explained =
-                    matches!(error.kind(), ErrorKind::PlanLimit | ErrorKind::DailyLimit);
-                Self {
-                    kind: Some(error.kind()),
-                    status: None,
-                    message: error.message(),
-                    details: error.field_details(),
-                    action_url: error.action_page().or_else(|| explained.then_some(limits)),
-                    retry_after: error.retry_delay().map(seconds),
-                    is_retryable: error.is_retryable(),
-                }
-            }
+            Failure::Engine(error) => Self::of_error(error, limits),
+        }
+    }
+
+    /// The facts of what the engine says.
+    pub(crate) fn of_error(error: &'a Error, limits: &'a str) -> Self {
+        let explained = matches!(error.kind(), ErrorKind::PlanLimit | ErrorKind::DailyLimit);
+        Self {
+            kind: Some(error.kind()),
+            status: None,
+            message: error.message(),
+            details: error.field_details(),
+            action_url: error.action_page().or_else(|| explained.then_some(limits)),
+            retry_after: error.retry_delay().map(seconds),
+            is_retryable: error.is_retryable(),
+            execution: error.execution(),
+            is_replay: error.is_replay(),
         }
     }
 }
@@ -75,6 +86,10 @@ pub(crate) trait Dialect: std::fmt::Debug + Sync {
     fn name(&self) -> &'static str;
     /// Gives a failure its shape.
     fn show(&self, facts: &Facts<'_>) -> Shown;
+    /// The name and the schema of that shape.
+    fn shape(&self) -> (&'static str, Value) {
+        ("Error", flat_schema())
+    }
 }
 
 /// The dialect that a path speaks. It goes by the path alone, known or not.
@@ -109,6 +124,23 @@ fn flat(code: &str, facts: &Facts<'_>) -> Value {
         body.insert("details".into(), facts.details.iter().map(detail).collect());
     }
     Value::Object(body)
+}
+
+fn flat_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["error", "message"],
+        "properties": {
+            "error": {"type": "string"},
+            "message": {"type": "string"},
+            "action_url": {"type": "string", "format": "uri"},
+            "retry_after": {"type": "integer", "description": "In seconds."},
+            "details": {"type": "array", "items": {
+                "type": "object",
+                "properties": {"field": {"type": "string"}, "issue": {"type": "string"}},
+            }},
+        },
+    })
 }
 
 #[cfg(test)]

@@ -74,7 +74,7 @@ async fn the_list_says_what_there_is_and_who_is_connected() {
     let list = server.get("/v1/skills").await.ok(200);
     assert_eq!(
         slugs(&list),
-        ["basic", "github", "honest", "keyed", "open", "queried", "scripty", "tokened"]
+        ["basic", "github", "honest", "keyed", "lab", "open", "queried", "scripty", "tokened"]
     );
     let of = |slug: &str| {
         let all = list["integrations"].as_array().unwrap();
@@ -87,6 +87,8 @@ async fn the_list_says_what_there_is_and_who_is_connected() {
     assert_eq!(of("keyed"), keyed);
     assert_eq!(of("github")["auth_type"], "oauth2");
     assert_eq!(of("open")["connected"], true, "it needs no connection");
+    let lab = of("lab");
+    assert_eq!((&lab["name"], &lab["auth_type"]), (&json!("Lab"), &json!("none")), "skills");
 }
 
 #[tokio::test]
@@ -138,6 +140,22 @@ async fn examples_show_the_actions_own_parameters() {
     assert_eq!(shown["examples"][0]["data"], Value::Null, "the tool's output is none of the call");
     assert_eq!(shown["parameters"][0]["name"], "repo");
     assert_eq!(shown["parameters_schema"]["required"], json!(["repo"]));
+}
+
+#[tokio::test]
+async fn skills_are_found_where_they_are_called() {
+    let server = server().await;
+    let shown = server.get("/v1/skills/lab").await.ok(200);
+    let names = shown["endpoints"].as_array().unwrap().iter().map(|one| one["name"].clone());
+    let names = names.collect::<Vec<_>>();
+    assert!(names.contains(&json!("run")), "{names:?}");
+    let run = server.get("/v1/skills/lab/run").await.ok(200);
+    assert_eq!((&run["method"], &run["group"]), (&json!("POST"), &json!("skills")));
+    assert!(run["errors"].as_array().unwrap().iter().all(|one| one["error"] != "token_expired"));
+    let folder = server.get("/v1/lab/download").await.ok(200);
+    let files = folder["files"].as_array().unwrap();
+    assert_eq!(files.len(), names.len() + 1);
+    assert!(files.iter().any(|file| file["file_path"] == "endpoints/skills/run.md"));
 }
 
 #[tokio::test]

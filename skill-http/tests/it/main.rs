@@ -6,6 +6,7 @@
 mod bodies;
 mod connect;
 mod connections;
+mod dialects;
 mod discovery;
 mod envelope;
 mod errors;
@@ -20,4 +21,5 @@ mod operator;
 mod pages;
 mod routes;
 mod secrets;
+mod tools;
 mod world;

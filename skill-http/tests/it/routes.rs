@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::world::{TestServer, client, server};
 
 /// Every path of the public door, and the methods that it allows.
-const PATHS: [(&str, &str); 13] = [
+const PATHS: [(&str, &str); 27] = [
     ("/v1/github/create_issue", "POST"),
     ("/v1/connect", "POST"),
     ("/v1/connect/conn_x", "GET, HEAD"),
@@ -14,6 +14,20 @@ const PATHS: [(&str, &str); 13] = [
     ("/v1/connections/conn_x", "DELETE, GET, HEAD, PATCH"),
     ("/api-keys", "GET, HEAD, POST"),
     ("/api-keys/key_x", "DELETE"),
+    ("/v1/tools", "GET, HEAD"),
+    ("/v1/tools/x", "GET, HEAD"),
+    ("/v1/tools/x/invoke", "POST"),
+    ("/v1/executions", "GET, HEAD"),
+    ("/v1/executions/exec_x", "DELETE, GET, HEAD"),
+    ("/executions/exec_x", "DELETE, GET, HEAD"),
+    ("/v1/executions/exec_x/events", "GET, HEAD"),
+    ("/v1/executions/exec_x/result", "GET, HEAD"),
+    ("/v1/executions/exec_x/calls", "GET, HEAD"),
+    ("/v1/keys", "GET, HEAD, POST"),
+    ("/v1/keys/rotate", "DELETE"),
+    ("/v1/keys/key_x/rotate", "POST"),
+    ("/v1/webhooks/x", "DELETE"),
+    ("/v1/quotas", "GET, HEAD"),
     ("/connect/token", "GET, HEAD, POST"),
     ("/oauth/callback", "GET, HEAD"),
     ("/limits", "GET, HEAD"),

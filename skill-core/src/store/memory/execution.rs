@@ -1,9 +1,11 @@
 //! Executions in memory.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{MemoryStore, Repeat, Tables, exists};
+use super::{MemoryStore, Repeat, RepeatKey, Tables, exists, queue::Waiting};
 use crate::{
     error::Result,
     id::ExecutionId,
@@ -11,9 +13,38 @@ use crate::{
     record::{
         Sealed,
         execution::{Begun, Execution, Idempotency, Recorded},
+        run::Step,
     },
     store::{ExecutionFilter, ExecutionStore},
 };
+
+/// A run and what is kept with it.
+pub(super) struct Kept {
+    pub(super) execution: Execution,
+    pub(super) input: Option<Sealed>,
+    pub(super) outcome: Option<Sealed>,
+    /// When a run that was begun counts as lost with its process.
+    pub(super) until: Option<Timestamp>,
+    /// What the queue knows of it until it ends.
+    pub(super) waiting: Option<Waiting>,
+    pub(super) steps: BTreeMap<u32, Step>,
+    /// The idempotency key under which it was asked for.
+    pub(super) repeat: Option<RepeatKey>,
+}
+
+impl Kept {
+    pub(super) fn new(execution: Execution) -> Self {
+        Self {
+            execution,
+            input: None,
+            outcome: None,
+            until: None,
+            waiting: None,
+            steps: BTreeMap::new(),
+            repeat: None,
+        }
+    }
+}
 
 #[async_trait]
 impl ExecutionStore for MemoryStore {
@@ -21,66 +52,53 @@ impl ExecutionStore for MemoryStore {
         &self,
         run: &Execution,
         idempotency: Option<&Idempotency>,
-        _until: Timestamp,
+        until: Timestamp,
     ) -> Result<Begun> {
         let mut tables = self.lock();
-        let scope = idempotency.map(|i| (run.owner.clone(), run.action.clone(), i.key.clone(), i));
-        if let Some((owner, action, key, asked)) = scope.clone()
-            && let Some(repeat) = tables.repeats.get(&(owner, action, key))
-            && run.created_at < repeat.expires_at
-        {
-            return Ok(match &repeat.outcome {
-                _ if repeat.inputs != asked.inputs => Begun::Differs,
-                Some(outcome) => Begun::Same(repeat.run, outcome.clone()),
-                None => Begun::Running(repeat.run),
-            });
+        if let Some(found) = tables.repeat(run, idempotency) {
+            return Ok(found);
         }
-        if tables.runs.get(&run.owner).is_some_and(|runs| runs.contains_key(&run.id)) {
+        if tables.has_run(&run.owner, run.id) {
             return Err(exists("a run"));
         }
-        if let Some((owner, action, key, asked)) = scope {
-            let repeat = Repeat {
-                inputs: asked.inputs,
-                expires_at: asked.expires_at,
-                run: run.id,
-                outcome: None,
-            };
-            tables.repeats.insert((owner, action, key), repeat);
-        }
-        tables.runs.entry(run.owner.clone()).or_default().insert(run.id, run.clone());
+        let repeat = tables.remember(run, idempotency);
+        let kept = Kept { until: Some(until), repeat, ..Kept::new(run.clone()) };
+        tables.runs.entry(run.owner.clone()).or_default().insert(run.id, kept);
         Ok(Begun::New)
     }
 
-    async fn orphans(&self, _now: Timestamp, _most: u32) -> Result<Vec<Execution>> {
-        Ok(Vec::new())
+    async fn orphans(&self, now: Timestamp, most: u32) -> Result<Vec<Execution>> {
+        let tables = self.lock();
+        let runs = tables.runs.values().flat_map(BTreeMap::values);
+        let lost = runs.filter(|kept| {
+            !kept.execution.state.is_final() && kept.until.is_some_and(|until| until <= now)
+        });
+        let mut lost: Vec<_> = lost.map(|kept| (kept.until, kept.execution.clone())).collect();
+        lost.sort_by_key(|(until, run)| (*until, run.id));
+        Ok(lost.into_iter().map(|(_, run)| run).take(most as usize).collect())
     }
 
     async fn record(&self, runs: &[Recorded]) -> Result<()> {
         let mut tables = self.lock();
-        for Recorded { execution: run, replay: outcome, .. } in runs {
-            touch(&mut tables, run);
-            let kept = tables.runs.entry(run.owner.clone()).or_default();
-            if kept.get(&run.id).is_some_and(|old| old.state.is_final()) {
-                continue;
-            }
-            let was_begun = kept.insert(run.id, run.clone()).is_some();
-            if was_begun && run.state.is_final() {
-                settle(&mut tables, run, outcome.as_ref());
-            }
+        for recorded in runs {
+            touch(&mut tables, &recorded.execution);
+            tables.put(recorded);
         }
         Ok(())
     }
 
     async fn execution(&self, owner: &OwnerId, id: ExecutionId) -> Result<Option<Execution>> {
-        Ok(self.lock().runs.get(owner).and_then(|runs| runs.get(&id)).cloned())
+        Ok(self.lock().run(owner, id).map(|kept| kept.execution.clone()))
     }
 
     async fn bodies(
         &self,
-        _owner: &OwnerId,
-        _id: ExecutionId,
+        owner: &OwnerId,
+        id: ExecutionId,
     ) -> Result<(Option<Sealed>, Option<Sealed>)> {
-        Ok((None, None))
+        let tables = self.lock();
+        let kept = tables.run(owner, id);
+        Ok(kept.map(|kept| (kept.input.clone(), kept.outcome.clone())).unwrap_or_default())
     }
 
     async fn executions(
@@ -89,14 +107,12 @@ impl ExecutionStore for MemoryStore {
         filter: &ExecutionFilter,
     ) -> Result<(Vec<Execution>, u64)> {
         let tables = self.lock();
-        let wanted = |run: &&Execution| {
-            filter.state.is_none_or(|state| run.state == state)
-                && filter.namespace.as_ref().is_none_or(|slug| run.action.namespace == *slug)
-        };
-        let all = || tables.runs.get(owner).into_iter().flat_map(|runs| runs.values().rev());
+        let runs = || tables.runs.get(owner).into_iter().flat_map(|runs| runs.values().rev());
+        let all = || runs().map(|kept| &kept.execution).filter(|run| is_wanted(filter, run));
+        let page = all().filter(|run| filter.after.is_none_or(|after| run.id < after));
         let skip = usize::try_from(filter.offset).unwrap_or(usize::MAX);
-        let page = all().filter(wanted).skip(skip).take(filter.limit as usize).cloned().collect();
-        Ok((page, all().filter(wanted).count() as u64))
+        let page = page.skip(skip).take(filter.limit as usize).cloned().collect();
+        Ok((page, all().count() as u64))
     }
 
     async fn prune(&self, before: Timestamp, now: Timestamp, most: u32) -> Result<u64> {
@@ -105,8 +121,9 @@ impl ExecutionStore for MemoryStore {
         tables.repeats.retain(|_, repeat| now < repeat.expires_at || !take_one(&mut left));
         let mut left = most;
         for runs in tables.runs.values_mut() {
-            runs.retain(|_, run| {
-                run.ended_at.is_none_or(|end| before <= end) || !take_one(&mut left)
+            runs.retain(|_, Kept { execution: run, .. }| {
+                let is_old = run.state.is_final() && run.ended_at.is_some_and(|end| end < before);
+                !is_old || !take_one(&mut left)
             });
         }
         tables.runs.retain(|_, runs| !runs.is_empty());
@@ -114,20 +131,97 @@ impl ExecutionStore for MemoryStore {
     }
 }
 
-/// Keeps the outcome for repeats; without one the key is free again.
-fn settle(tables: &mut Tables, run: &Execution, outcome: Option<&Sealed>) {
-    tables.repeats.retain(|(owner, ..), repeat| {
-        let is_mine = *owner == run.owner && repeat.run == run.id;
-        if is_mine {
-            repeat.outcome = outcome.cloned();
+impl Tables {
+    pub(super) fn run(&self, owner: &OwnerId, id: ExecutionId) -> Option<&Kept> {
+        self.runs.get(owner)?.get(&id)
+    }
+
+    pub(super) fn run_mut(&mut self, owner: &OwnerId, id: ExecutionId) -> Option<&mut Kept> {
+        self.runs.get_mut(owner)?.get_mut(&id)
+    }
+
+    pub(super) fn has_run(&self, owner: &OwnerId, id: ExecutionId) -> bool {
+        self.run(owner, id).is_some()
+    }
+
+    /// What the same request led to before.
+    pub(super) fn repeat(&self, run: &Execution, asked: Option<&Idempotency>) -> Option<Begun> {
+        let asked = asked?;
+        let repeat = self.repeats.get(&repeat_key(run, asked))?;
+        if repeat.expires_at <= run.created_at {
+            return None;
         }
-        !is_mine || outcome.is_some()
-    });
+        Some(match &repeat.outcome {
+            _ if repeat.inputs != asked.inputs => Begun::Differs,
+            Some(outcome) => Begun::Same(repeat.run, outcome.clone()),
+            None => Begun::Running(repeat.run),
+        })
+    }
+
+    /// Keeps what a repeat of the request will find.
+    pub(super) fn remember(
+        &mut self,
+        run: &Execution,
+        asked: Option<&Idempotency>,
+    ) -> Option<RepeatKey> {
+        let asked = asked?;
+        let key = repeat_key(run, asked);
+        let (inputs, expires_at) = (asked.inputs, asked.expires_at);
+        let repeat = Repeat { inputs, expires_at, run: run.id, outcome: None };
+        self.repeats.insert(key.clone(), repeat);
+        Some(key)
+    }
+
+    /// Adds a run that ended, or replaces what stands for it unless that is final.
+    fn put(&mut self, recorded: &Recorded) {
+        let run = &recorded.execution;
+        let runs = self.runs.entry(run.owner.clone()).or_default();
+        let was_there = runs.contains_key(&run.id);
+        let kept = runs.entry(run.id).or_insert_with(|| Kept::new(run.clone()));
+        if was_there && kept.execution.state.is_final() {
+            return;
+        }
+        kept.execution = run.clone();
+        kept.input = recorded.input.clone().or_else(|| kept.input.take());
+        kept.outcome = recorded.outcome.clone().or_else(|| kept.outcome.take());
+        if was_there && run.state.is_final() {
+            self.ended(&run.owner, run.id, recorded.replay.as_ref());
+        }
+    }
+
+    /// Takes a run that ended out of the queue, and keeps the outcome for repeats; without one the
+    /// key is free again.
+    pub(super) fn ended(&mut self, owner: &OwnerId, id: ExecutionId, replay: Option<&Sealed>) {
+        self.queue.remove(&(owner.clone(), id));
+        let Some(kept) = self.run_mut(owner, id) else { return };
+        kept.waiting = None;
+        kept.steps.clear();
+        let Some(key) = kept.repeat.take() else { return };
+        let Some(repeat) = self.repeats.get_mut(&key).filter(|repeat| repeat.run == id) else {
+            return;
+        };
+        repeat.outcome = replay.cloned();
+        if replay.is_none() {
+            self.repeats.remove(&key);
+        }
+    }
+}
+
+fn repeat_key(run: &Execution, asked: &Idempotency) -> RepeatKey {
+    (run.owner.clone(), run.action.clone(), asked.key.clone())
+}
+
+fn is_wanted(filter: &ExecutionFilter, run: &Execution) -> bool {
+    filter.parent == run.parent
+        && filter.state.is_none_or(|state| run.state == state)
+        && filter.user.as_ref().is_none_or(|user| run.user.as_ref() == Some(user))
+        && filter.namespace.as_ref().is_none_or(|slug| run.action.namespace == *slug)
+        && filter.name.as_ref().is_none_or(|slug| run.action.name == *slug)
 }
 
 /// Moves `last_used_at` of what the run used; it never goes back.
-fn touch(tables: &mut Tables, run: &Execution) {
-    let at = run.started_at;
+pub(super) fn touch(tables: &mut Tables, run: &Execution) {
+    let at = run.started_at.or(Some(run.created_at));
     let key = run.key.and_then(|id| tables.keys.get_mut(&id)).filter(|k| k.owner == run.owner);
     key.into_iter().for_each(|key| key.last_used_at = key.last_used_at.max(at));
     let used = run.connection.and_then(|id| tables.connections.get_mut(&id));

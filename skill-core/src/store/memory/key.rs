@@ -3,12 +3,12 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{MemoryStore, exists};
+use super::{MemoryStore, Tables, exists};
 use crate::{
     error::Result,
     id::KeyId,
     name::OwnerId,
-    record::key::{Key, KeyHash},
+    record::key::{Key, KeyHash, Rotate, Rotation},
     store::KeyStore,
 };
 
@@ -16,17 +16,10 @@ use crate::{
 impl KeyStore for MemoryStore {
     async fn insert_key(&self, key: &Key, most: Option<u32>) -> Result<bool> {
         let mut tables = self.lock();
-        let live =
-            tables.keys.values().filter(|k| k.owner == key.owner && k.is_live(key.created_at));
-        if most.is_some_and(|most| live.count() >= most as usize) {
+        if !tables.has_room(key, None, most) {
             return Ok(false);
         }
-        if tables.keys.contains_key(&key.id) || tables.key_hashes.contains_key(&key.hash) {
-            return Err(exists("a key"));
-        }
-        tables.key_hashes.insert(key.hash, key.id);
-        tables.keys.insert(key.id, key.clone());
-        Ok(true)
+        tables.insert_key(key).map(|()| true)
     }
 
     async fn key_by_hash(&self, hash: &KeyHash) -> Result<Option<Key>> {
@@ -46,5 +39,45 @@ impl KeyStore for MemoryStore {
         };
         key.revoked_at.get_or_insert(at);
         Ok(true)
+    }
+
+    async fn rotate_key(&self, owner: &OwnerId, rotate: &Rotate) -> Result<Rotation> {
+        let Rotate { old: id, successor, end, most } = rotate;
+        let (id, end) = (*id, *end);
+        let mut tables = self.lock();
+        let at = successor.created_at;
+        if !tables.keys.get(&id).is_some_and(|key| key.owner == *owner && key.is_live(at)) {
+            return Ok(Rotation::Ended);
+        }
+        if end > at && !tables.has_room(successor, Some(id), *most) {
+            return Ok(Rotation::Full);
+        }
+        tables.insert_key(successor)?;
+        if let Some(old) = tables.keys.get_mut(&id) {
+            if end > at {
+                old.expires_at = Some(old.expires_at.map_or(end, |earlier| earlier.min(end)));
+            } else {
+                old.revoked_at = Some(at);
+            }
+        }
+        Ok(Rotation::Done)
+    }
+}
+
+impl Tables {
+    /// Whether the owner of `key` has fewer than `most` live ones besides `except`.
+    fn has_room(&self, key: &Key, except: Option<KeyId>, most: Option<u32>) -> bool {
+        let live = |k: &&Key| k.owner == key.owner && k.is_live(key.created_at);
+        let count = self.keys.values().filter(live).filter(|k| Some(k.id) != except).count();
+        most.is_none_or(|most| count < most as usize)
+    }
+
+    fn insert_key(&mut self, key: &Key) -> Result<()> {
+        if self.keys.contains_key(&key.id) || self.key_hashes.contains_key(&key.hash) {
+            return Err(exists("a key"));
+        }
+        self.key_hashes.insert(key.hash, key.id);
+        self.keys.insert(key.id, key.clone());
+        Ok(())
     }
 }

@@ -11,9 +11,10 @@ mod meta;
 mod owner;
 mod queue;
 mod usage;
+mod webhook;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -21,20 +22,21 @@ use std::{
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
 
+use self::execution::Kept;
 use crate::{
     error::Error,
-    id::{self, AppId, ConnectionId, ExecutionId, FlowId, KeyId},
+    id::{self, AppId, ConnectionId, ExecutionId, FlowId, KeyId, WebhookId},
     name::{ActionName, OwnerId},
     record::{
         Sealed,
         app::App,
         audit::Entry,
         connection::{Connection, ConnectionRef},
-        execution::Execution,
         flow::{Departure, Flow},
         key::{Key, KeyHash},
         owner::Owner,
         usage::{Ledger, Window},
+        webhook::Subscription,
     },
 };
 
@@ -83,9 +85,12 @@ struct Tables {
     leases: HashMap<ConnectionRef, (String, Timestamp)>,
     apps: BTreeMap<AppId, App>,
     flows: HashMap<FlowId, (Flow, Option<Departure>)>,
-    runs: HashMap<OwnerId, BTreeMap<ExecutionId, Execution>>,
-    repeats: HashMap<(OwnerId, ActionName, String), Repeat>,
+    runs: HashMap<OwnerId, BTreeMap<ExecutionId, Kept>>,
+    /// The runs of the queue that have not ended.
+    queue: BTreeSet<(OwnerId, ExecutionId)>,
+    repeats: HashMap<RepeatKey, Repeat>,
     usage: HashMap<(OwnerId, String, Window), Ledger>,
+    webhooks: BTreeMap<WebhookId, Subscription>,
     audit: Vec<Entry>,
     meta: HashMap<String, Vec<u8>>,
 }
@@ -102,6 +107,9 @@ struct Grant {
     sealed: Option<Sealed>,
     revision: u64,
 }
+
+/// The scope of an idempotency key.
+type RepeatKey = (OwnerId, ActionName, String);
 
 /// What an idempotency key stands for.
 struct Repeat {

@@ -55,7 +55,7 @@ impl AppStore for SqliteStore {
                 app.holder.owner().map(OwnerId::as_str),
                 app.integration.as_str(),
                 app.client_id,
-                app.client_secret.map(|sealed| sealed.0),
+                app.client_secret.as_ref().map(|sealed| &sealed.0),
                 app.created_at.as_microsecond(),
             ];
             match execute(connection, sql, values)? {

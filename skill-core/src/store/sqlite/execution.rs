@@ -4,20 +4,23 @@ use std::{collections::HashMap, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, named_params, params};
 
 use super::{
     SqliteStore,
-    failure::Work,
-    row::{Cells, all, count, execute, first, micros},
+    failure::{Failure, Work},
+    listing, repeat,
+    row::{Cells, all, execute, first, json, micros},
+    tally::Session,
 };
 use crate::{
-    error::{ErrorKind, Result},
+    error::{Error, ErrorKind, Result},
     id::{AppId, ConnectionId, ExecutionId, KeyId},
     name::{ActionName, OwnerId, Slug, UserId, Version},
     record::{
         Sealed,
         execution::{Begun, Class, Execution, Idempotency, Recorded, State, Timing},
+        run,
     },
     store::{ExecutionFilter, ExecutionStore},
 };
@@ -25,19 +28,20 @@ use crate::{
 /// The most rows that one command removes: other commands wait meanwhile.
 const BATCH: u32 = 500;
 
+/// The columns that [`read`] reads, and the rest of a statement.
 macro_rules! select {
-    ($rest:literal) => {
+    ($($rest:tt)*) => {
         concat!(
             "SELECT id, owner, user_id, key_id, namespace, name, revision, class, connection_id,
                     app_id, parent_id, state, attempt, upstream_status, error_kind, total_us,
-                    upstream_us, version, coalesce(progress, 0), created_at_us, started_at_us, ended_at_us
-             FROM executions ",
-            $rest
+                    upstream_us, version, progress, created_at_us, started_at_us, ended_at_us ",
+            $($rest)*
         )
     };
 }
+pub(super) use select;
 
-fn read(cells: &mut Cells<'_>) -> Work<Execution> {
+pub(super) fn read(cells: &mut Cells<'_>) -> Work<Execution> {
     Ok(Execution {
         id: cells.parsed(ExecutionId::parse)?,
         owner: cells.parsed(|text| OwnerId::parse(text).ok())?,
@@ -74,43 +78,59 @@ impl ExecutionStore for SqliteStore {
         &self,
         run: &Execution,
         idempotency: Option<&Idempotency>,
-        _until: Timestamp,
+        until: Timestamp,
     ) -> Result<Begun> {
         let (run, idempotency) = (run.clone(), idempotency.cloned());
-        self.write(move |connection| {
+        self.write(move |session| {
             if let Some(asked) = &idempotency {
-                if let Some(found) = repeat(connection, &run, asked)? {
+                if let Some(found) = repeat::find(session, &run, asked)? {
                     return Ok(found);
                 }
-                remember(connection, &run, asked)?;
+                repeat::remember(session, &run, asked)?;
             }
-            insert(connection, &run)?;
+            add(session, &run, &Place { until: Some(until), ..Place::default() })?;
             Ok(Begun::New)
         })
         .await
     }
 
-    async fn orphans(&self, _now: Timestamp, _most: u32) -> Result<Vec<Execution>> {
-        Ok(Vec::new())
+    async fn orphans(&self, now: Timestamp, most: u32) -> Result<Vec<Execution>> {
+        let now = now.as_microsecond();
+        self.read(move |connection| {
+            let sql = select!(
+                "FROM executions INDEXED BY executions_running
+                 WHERE state = 'running' AND lease_until_us <= ?1 AND worker IS NULL
+                 ORDER BY lease_until_us, id LIMIT ?2"
+            );
+            all(connection, sql, params![now, most], read)
+        })
+        .await
     }
 
     async fn bodies(
         &self,
-        _owner: &OwnerId,
-        _id: ExecutionId,
+        owner: &OwnerId,
+        id: ExecutionId,
     ) -> Result<(Option<Sealed>, Option<Sealed>)> {
-        Ok((None, None))
+        let owner = owner.clone();
+        self.read(move |connection| {
+            let sql = "SELECT i.sealed, o.sealed FROM executions e
+                       LEFT JOIN execution_inputs i ON i.run = e.row
+                       LEFT JOIN execution_outcomes o ON o.run = e.row
+                       WHERE e.owner = ?1 AND e.id = ?2";
+            let bodies = first(connection, sql, [owner.as_str(), &id.to_string()], |cells| {
+                Ok((cells.sealed_if_any()?, cells.sealed_if_any()?))
+            });
+            Ok(bodies?.unwrap_or_default())
+        })
+        .await
     }
 
     async fn record(&self, runs: &[Recorded]) -> Result<()> {
         let runs = runs.to_vec();
-        self.write(move |connection| {
-            for Recorded { execution: run, replay: outcome, .. } in &runs {
-                if put(connection, run)? && run.state.is_final() {
-                    settle(connection, run, outcome.as_ref())?;
-                }
-            }
-            touch(connection, &runs)
+        self.write(move |session| {
+            runs.iter().try_for_each(|recorded| put(session, recorded))?;
+            touch(session, runs.iter().map(|recorded| &recorded.execution))
         })
         .await
     }
@@ -118,7 +138,7 @@ impl ExecutionStore for SqliteStore {
     async fn execution(&self, owner: &OwnerId, id: ExecutionId) -> Result<Option<Execution>> {
         let owner = owner.clone();
         self.read(move |connection| {
-            let sql = select!("WHERE owner = ?1 AND id = ?2");
+            let sql = select!("FROM executions WHERE owner = ?1 AND id = ?2");
             first(connection, sql, [owner.as_str(), &id.to_string()], read)
         })
         .await
@@ -131,35 +151,36 @@ impl ExecutionStore for SqliteStore {
     ) -> Result<(Vec<Execution>, u64)> {
         let (owner, filter) = (owner.clone(), filter.clone());
         self.read(move |connection| {
-            // One snapshot for both statements.
+            // One snapshot for all statements.
             let _snapshot = connection.unchecked_transaction()?;
-            Ok((page(connection, &owner, &filter)?, total(connection, &owner, &filter)?))
+            let page = listing::page(connection, &owner, &filter)?;
+            Ok((page, listing::total(connection, &owner, &filter)?))
         })
         .await
     }
 
     async fn prune(&self, before: Timestamp, now: Timestamp, most: u32) -> Result<u64> {
-        let runs = "DELETE FROM executions WHERE rowid IN
-                    (SELECT rowid FROM executions WHERE ended_at_us < ?1 LIMIT ?2)";
-        let repeats = "DELETE FROM idempotency WHERE rowid IN
-                       (SELECT rowid FROM idempotency WHERE expires_at_us <= ?1 LIMIT ?2)";
-        self.remove(repeats, now, most).await?;
-        self.remove(runs, before, most).await
+        self.remove(now, most, forget_repeats).await?;
+        self.remove(before, most, forget_runs).await
     }
 }
 
 impl SqliteStore {
     /// Removes rows in small batches; returns how many went.
-    async fn remove(&self, sql: &'static str, edge: Timestamp, most: u32) -> Result<u64> {
+    async fn remove(
+        &self,
+        edge: Timestamp,
+        most: u32,
+        batch: fn(&Session, i64, u32) -> Work<usize>,
+    ) -> Result<u64> {
         let edge = edge.as_microsecond();
         let mut removed = 0;
         while removed < most {
-            let batch = BATCH.min(most - removed);
-            let work =
-                move |connection: &Connection| execute(connection, sql, [edge, batch.into()]);
-            let gone = u32::try_from(self.write(work).await?).unwrap_or(batch);
+            let size = BATCH.min(most - removed);
+            let gone = self.write(move |session| batch(session, edge, size)).await?;
+            let gone = u32::try_from(gone).unwrap_or(size);
             removed += gone;
-            if gone < batch {
+            if gone < size {
                 break;
             }
         }
@@ -167,154 +188,188 @@ impl SqliteStore {
     }
 }
 
-fn page(
-    connection: &Connection,
-    owner: &OwnerId,
-    filter: &ExecutionFilter,
-) -> Work<Vec<Execution>> {
-    let sql = match (&filter.state, &filter.namespace) {
-        (None, None) => select!(
-            "WHERE owner = ?1 AND ?2 IS NULL AND ?3 IS NULL
-             ORDER BY id DESC LIMIT ?4 OFFSET ?5"
-        ),
-        (Some(_), None) => select!(
-            "WHERE owner = ?1 AND state = ?2 AND ?3 IS NULL
-             ORDER BY id DESC LIMIT ?4 OFFSET ?5"
-        ),
-        (None, Some(_)) => select!(
-            "INDEXED BY executions_by_namespace
-             WHERE owner = ?1 AND ?2 IS NULL AND namespace_canonical = ?3
-             ORDER BY id DESC LIMIT ?4 OFFSET ?5"
-        ),
-        (Some(_), Some(_)) => select!(
-            "INDEXED BY executions_by_namespace
-             WHERE owner = ?1 AND state = ?2 AND namespace_canonical = ?3
-             ORDER BY id DESC LIMIT ?4 OFFSET ?5"
-        ),
-    };
-    let offset = i64::try_from(filter.offset).unwrap_or(i64::MAX);
-    let (state, namespace) = filtered(filter);
-    let values = params![owner.as_str(), state, namespace, filter.limit, offset];
-    all(connection, sql, values, read)
+fn forget_repeats(session: &Session, now: i64, most: u32) -> Work<usize> {
+    let sql = "DELETE FROM idempotency WHERE rowid IN
+               (SELECT rowid FROM idempotency WHERE expires_at_us <= ?1 LIMIT ?2)";
+    execute(session, sql, params![now, most])
 }
 
-fn total(connection: &Connection, owner: &OwnerId, filter: &ExecutionFilter) -> Work<u64> {
-    let sql = "SELECT coalesce(sum(runs), 0) FROM execution_counts WHERE owner = ?1
-               AND (?2 IS NULL OR state = ?2) AND (?3 IS NULL OR namespace = ?3)";
-    let (state, namespace) = filtered(filter);
-    count(connection, sql, params![owner.as_str(), state, namespace])
+fn forget_runs(session: &Session, before: i64, most: u32) -> Work<usize> {
+    let sql = "SELECT row FROM executions INDEXED BY executions_by_end
+               WHERE ended_at_us < ?1 ORDER BY ended_at_us LIMIT ?2";
+    let rows = all(session, sql, params![before, most], |cells| cells.next::<i64>())?;
+    for row in &rows {
+        let sql = select!("FROM executions WHERE row = ?1");
+        let run = first(session, sql, [row], read)?;
+        run.iter().for_each(|run| session.moved(run, Some(run.state), None));
+        execute(session, "DELETE FROM execution_inputs WHERE run = ?1", [row])?;
+        execute(session, "DELETE FROM execution_outcomes WHERE run = ?1", [row])?;
+        execute(session, "DELETE FROM executions WHERE row = ?1", [row])?;
+    }
+    Ok(rows.len())
 }
 
-fn filtered(filter: &ExecutionFilter) -> (Option<&str>, Option<&str>) {
-    (filter.state.map(State::as_str), filter.namespace.as_ref().map(Slug::canonical))
+/// Where a new run stands beside its record.
+#[derive(Default)]
+pub(super) struct Place<'a> {
+    /// Until when it is leased, or when it counts as lost.
+    pub(super) until: Option<Timestamp>,
+    /// Who claimed it on the way.
+    pub(super) worker: Option<&'a run::Worker>,
+    /// What the queue keeps.
+    pub(super) work: Option<&'a run::Work>,
 }
 
-/// What the same request led to before.
-fn repeat(connection: &Connection, run: &Execution, asked: &Idempotency) -> Work<Option<Begun>> {
-    let sql = "SELECT inputs, execution_id, outcome FROM idempotency
-               WHERE owner = ?1 AND namespace = ?2 AND name = ?3 AND key = ?4
-               AND expires_at_us > ?5";
-    let (namespace, name) = (run.action.namespace.canonical(), run.action.name.canonical());
-    let at = run.created_at.as_microsecond();
-    let values = params![run.owner.as_str(), namespace, name, asked.key, at];
-    first(connection, sql, values, |cells| {
-        if cells.next::<[u8; 32]>()? != asked.inputs {
-            return Ok(Begun::Differs);
-        }
-        let run = cells.parsed(ExecutionId::parse)?;
-        Ok(cells.sealed_if_any()?.map_or(Begun::Running(run), |sealed| Begun::Same(run, sealed)))
-    })
+/// Adds a run whose identifier is fresh; returns its row.
+pub(super) fn add(session: &Session, run: &Execution, place: &Place<'_>) -> Work<i64> {
+    let row = insert(session, run, place)?;
+    row.ok_or_else(|| Error::internal("a run with this identity exists").into())
 }
 
-/// Keeps what a repeat of the request will find; an expired record is replaced.
-fn remember(connection: &Connection, run: &Execution, asked: &Idempotency) -> Work<()> {
-    let sql = "INSERT OR REPLACE INTO idempotency
-                   (owner, namespace, name, key, inputs, execution_id, expires_at_us)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    let values = params![
-        run.owner.as_str(),
-        run.action.namespace.canonical(),
-        run.action.name.canonical(),
-        asked.key,
-        asked.inputs,
-        run.id.to_string(),
-        asked.expires_at.as_microsecond(),
-    ];
-    execute(connection, sql, values).map(drop)
-}
-
-/// Keeps the outcome for repeats; without one the key is free again.
-fn settle(connection: &Connection, run: &Execution, outcome: Option<&Sealed>) -> Work<()> {
-    let (owner, id) = (run.owner.as_str(), run.id.to_string());
-    let Some(outcome) = outcome else {
-        let sql = "DELETE FROM idempotency WHERE owner = ?1 AND execution_id = ?2";
-        return execute(connection, sql, [owner, &id]).map(drop);
-    };
-    let sql = "UPDATE idempotency SET outcome = ?3 WHERE owner = ?1 AND execution_id = ?2";
-    execute(connection, sql, params![owner, id, outcome.0]).map(drop)
-}
-
-macro_rules! insert {
-    ($rest:literal) => {
-        concat!(
-            "INSERT INTO executions (owner, id, user_id, key_id, namespace, name, revision, class,
-                 connection_id, app_id, parent_id, state, attempt, upstream_status, error_kind,
-                 total_us, upstream_us, version, progress, created_at_us, started_at_us,
-                 ended_at_us)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                 ?18, ?19, ?20, ?21, ?22) ",
-            $rest
-        )
-    };
-}
-
-fn insert(connection: &Connection, run: &Execution) -> Work<()> {
-    write(connection, insert!(""), run).map(drop)
-}
-
-/// Adds the run or replaces what stands for it; false when that is final.
-fn put(connection: &Connection, run: &Execution) -> Work<bool> {
-    let sql = insert!(
-        "ON CONFLICT DO UPDATE SET user_id = excluded.user_id, key_id = excluded.key_id,
-             namespace = excluded.namespace, name = excluded.name, revision = excluded.revision,
-             class = excluded.class, connection_id = excluded.connection_id,
-             app_id = excluded.app_id, parent_id = excluded.parent_id, state = excluded.state,
-             attempt = excluded.attempt, upstream_status = excluded.upstream_status,
-             error_kind = excluded.error_kind, total_us = excluded.total_us,
-             upstream_us = excluded.upstream_us, progress = excluded.progress,
-             started_at_us = excluded.started_at_us,
-             ended_at_us = excluded.ended_at_us
-         WHERE state NOT IN ('success', 'error', 'cancelled')"
-    );
-    Ok(write(connection, sql, run)? > 0)
-}
-
-fn write(connection: &Connection, sql: &str, run: &Execution) -> Work<usize> {
+/// Adds a run; nothing when there is one of this identifier.
+fn insert(session: &Session, run: &Execution, place: &Place<'_>) -> Work<Option<i64>> {
+    let sql = "INSERT INTO executions (owner, id, state, attempt, progress, lease_until_us, worker,
+                   fencing, is_delayed, run_at_us, deadline_us, priority, group_name, group_most,
+                   scopes, tier, user_id, key_id, connection_id, app_id, namespace, name, version,
+                   revision, class, parent_id, error_kind, upstream_status, total_us, upstream_us,
+                   created_at_us, started_at_us, ended_at_us)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+                   ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)
+               ON CONFLICT DO NOTHING";
+    let work = place.work;
+    let group = work.and_then(|work| work.group.as_ref());
     let values = params![
         run.owner.as_str(),
         run.id.to_string(),
-        run.user.as_ref().map(UserId::as_str),
-        run.key.map(|id| id.to_string()),
-        run.action.namespace.as_str(),
-        run.action.name.as_str(),
-        run.revision,
-        run.class.as_str(),
-        run.connection.map(|id| id.to_string()),
-        run.app.map(|id| id.to_string()),
-        run.parent.map(|id| id.to_string()),
         run.state.as_str(),
         run.attempts,
-        run.upstream_status,
+        run.progress,
+        micros(place.until),
+        place.worker.map(|worker| &worker.0),
+        i64::from(place.worker.is_some()),
+        work.is_some_and(|work| run.created_at < work.run_at),
+        micros(work.map(|work| work.run_at)),
+        micros(work.map(|work| work.deadline)),
+        work.map_or(0, |work| work.priority),
+        group.map_or("", |group| &group.name),
+        group.map(|group| group.most),
+        work.map(|work| json(&work.scopes.texts())).transpose()?,
+        work.and_then(|work| work.tier.as_ref()),
+        run.user.as_ref().map(UserId::as_str),
+        run.key.map(|id| id.to_string()),
+        run.connection.map(|id| id.to_string()),
+        run.app.map(|id| id.to_string()),
+        run.action.namespace.as_str(),
+        run.action.name.as_str(),
+        run.version.map(|version| version.to_string()),
+        run.revision,
+        run.class.as_str(),
+        run.parent.map(|id| id.to_string()),
         run.error.map(ErrorKind::as_str),
+        run.upstream_status,
         duration(run.timing.total),
         duration(run.timing.upstream),
-        run.version.map(|version| version.to_string()),
-        run.progress,
         run.created_at.as_microsecond(),
         micros(run.started_at),
         micros(run.ended_at),
     ];
-    execute(connection, sql, values)
+    if execute(session, sql, values)? == 0 {
+        return Ok(None);
+    }
+    session.moved(run, None, Some(run.state));
+    Ok(Some(session.last_insert_rowid()))
+}
+
+/// Writes what may change of a run; a lease stays only if the run does not end.
+pub(super) fn update(session: &Session, row: i64, run: &Execution) -> Work<()> {
+    let sql = "UPDATE executions SET state = :state, attempt = :attempt, progress = :progress,
+                   lease_until_us = iif(:is_final, NULL, lease_until_us),
+                   worker = iif(:is_final, NULL, worker), connection_id = :connection,
+                   app_id = :app, version = :version, revision = :revision, class = :class,
+                   error_kind = :error, upstream_status = :status, total_us = :total,
+                   upstream_us = :upstream, started_at_us = :started, ended_at_us = :ended
+               WHERE row = :row";
+    let values = named_params! {
+        ":row": row,
+        ":state": run.state.as_str(),
+        ":attempt": run.attempts,
+        ":progress": run.progress,
+        ":is_final": run.state.is_final(),
+        ":connection": run.connection.map(|id| id.to_string()),
+        ":app": run.app.map(|id| id.to_string()),
+        ":version": run.version.map(|version| version.to_string()),
+        ":revision": run.revision,
+        ":class": run.class.as_str(),
+        ":error": run.error.map(ErrorKind::as_str),
+        ":status": run.upstream_status,
+        ":total": duration(run.timing.total),
+        ":upstream": duration(run.timing.upstream),
+        ":started": micros(run.started_at),
+        ":ended": micros(run.ended_at),
+    };
+    execute(session, sql, values).map(drop)
+}
+
+/// The run's row and the run as it stands, by its identity.
+pub(super) fn find(
+    connection: &Connection,
+    owner: &OwnerId,
+    id: ExecutionId,
+) -> Work<Option<(i64, Execution)>> {
+    let sql = select!(", row FROM executions WHERE owner = ?1 AND id = ?2");
+    first(connection, sql, [owner.as_str(), &id.to_string()], |cells| {
+        let run = read(cells)?;
+        Ok((cells.next()?, run))
+    })
+}
+
+/// Adds the run or replaces what stands for it, unless that is final.
+fn put(session: &Session, recorded: &Recorded) -> Work<()> {
+    let run = &recorded.execution;
+    if let Some(row) = insert(session, run, &Place::default())? {
+        return keep_bodies(session, row, recorded.input.as_ref(), recorded.outcome.as_ref());
+    }
+    let found = find(session, &run.owner, run.id)?;
+    let (row, old) = found.ok_or_else(|| Failure::unreadable("run"))?;
+    if old.state.is_final() {
+        return Ok(());
+    }
+    update(session, row, run)?;
+    session.moved(&old, Some(old.state), Some(run.state));
+    keep_bodies(session, row, recorded.input.as_ref(), recorded.outcome.as_ref())?;
+    if run.state.is_final() {
+        ended(session, row, run, recorded.replay.as_ref())?;
+    }
+    Ok(())
+}
+
+/// Keeps what there is of bodies beside the run.
+pub(super) fn keep_bodies(
+    session: &Session,
+    row: i64,
+    input: Option<&Sealed>,
+    outcome: Option<&Sealed>,
+) -> Work<()> {
+    if let Some(input) = input {
+        let sql = "INSERT OR REPLACE INTO execution_inputs (run, sealed) VALUES (?1, ?2)";
+        execute(session, sql, params![row, input.0])?;
+    }
+    if let Some(outcome) = outcome {
+        let sql = "INSERT OR REPLACE INTO execution_outcomes (run, sealed) VALUES (?1, ?2)";
+        execute(session, sql, params![row, outcome.0])?;
+    }
+    Ok(())
+}
+
+/// Removes the steps of a run that ended, and keeps the outcome for repeats.
+pub(super) fn ended(
+    session: &Session,
+    row: i64,
+    run: &Execution,
+    replay: Option<&Sealed>,
+) -> Work<()> {
+    execute(session, "DELETE FROM execution_steps WHERE run = ?1", [row])?;
+    repeat::settle(session, &run.owner, run.id, replay)
 }
 
 fn duration(time: Duration) -> i64 {
@@ -322,9 +377,12 @@ fn duration(time: Duration) -> i64 {
 }
 
 /// Moves `last_used_at` of what the runs used, once for each; it never goes back.
-fn touch(connection: &Connection, runs: &[Recorded]) -> Work<()> {
+pub(super) fn touch<'a>(
+    connection: &Connection,
+    runs: impl Iterator<Item = &'a Execution>,
+) -> Work<()> {
     let (mut keys, mut connections) = (HashMap::new(), HashMap::new());
-    for Recorded { execution: run, .. } in runs {
+    for run in runs {
         let at = run.started_at.unwrap_or(run.created_at).as_microsecond();
         if let Some(id) = run.key {
             let latest = keys.entry((&run.owner, id)).or_insert(at);

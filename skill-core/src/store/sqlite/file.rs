@@ -15,7 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// How long a connection waits for a lock that somebody else's tool holds on the file.
 const BUSY: Duration = Duration::from_secs(5);
 /// Statements that are kept prepared, by connection.
-const STATEMENTS: usize = 64;
+const STATEMENTS: usize = 128;
 /// To what size the write-ahead log is cut back after it has grown, in bytes.
 const LOG_BYTES: i64 = 64 << 20;
 

@@ -103,7 +103,7 @@ impl FlowStore for SqliteStore {
     ) -> Result<bool> {
         let (link, departure, now) = (link.0, departure.cloned(), now.as_microsecond());
         self.write(move |connection| {
-            let Some(left) = departure else {
+            let Some(left) = &departure else {
                 let sql = "DELETE FROM flows
                            WHERE link = ?1 AND state IS NULL AND expires_at_us > ?2";
                 return Ok(execute(connection, sql, params![link, now])? > 0);
@@ -112,7 +112,7 @@ impl FlowStore for SqliteStore {
                            state_expires_at_us = ?7
                        WHERE link = ?1 AND state IS NULL AND expires_at_us > ?2";
             let ends = left.expires_at.as_microsecond();
-            let (state, browser, verifier) = (left.state.0, left.browser.0, left.verifier.0);
+            let (state, browser, verifier) = (left.state.0, left.browser.0, &left.verifier.0);
             let values = params![link, now, state, browser, verifier, left.issuer, ends];
             Ok(execute(connection, sql, values)? > 0)
         })

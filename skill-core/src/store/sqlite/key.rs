@@ -14,7 +14,7 @@ use crate::{
     id::KeyId,
     name::{OwnerId, UserId},
     record::{
-        key::{Key, KeyHash, Kind},
+        key::{Key, KeyHash, Kind, Rotate, Rotation},
         scope::Scopes,
     },
     store::KeyStore,
@@ -57,7 +57,7 @@ impl KeyStore for SqliteStore {
         let key = key.clone();
         self.write(move |connection| {
             if let Some(most) = most
-                && live(connection, &key)? >= u64::from(most)
+                && live(connection, &key, None)? >= u64::from(most)
             {
                 return Ok(false);
             }
@@ -91,13 +91,48 @@ impl KeyStore for SqliteStore {
         })
         .await
     }
+
+    async fn rotate_key(&self, owner: &OwnerId, rotate: &Rotate) -> Result<Rotation> {
+        let (owner, rotate) = (owner.clone(), rotate.clone());
+        self.write(move |connection| {
+            let Rotate { old: id, successor, end, most } = &rotate;
+            let (id, end, most) = (*id, *end, *most);
+            let (at, lasts) = (successor.created_at, end > successor.created_at);
+            if !is_live(connection, &owner, id, at)? {
+                return Ok(Rotation::Ended);
+            }
+            if let Some(most) = most.filter(|_| lasts)
+                && live(connection, successor, Some(id))? >= u64::from(most)
+            {
+                return Ok(Rotation::Full);
+            }
+            let sql = if lasts {
+                "UPDATE keys SET expires_at_us = min(coalesce(expires_at_us, ?2), ?2) WHERE id = ?1"
+            } else {
+                "UPDATE keys SET revoked_at_us = ?2 WHERE id = ?1"
+            };
+            let end = end.max(at).as_microsecond();
+            execute(connection, sql, params![id.to_string(), end])?;
+            insert(connection, successor).map(|()| Rotation::Done)
+        })
+        .await
+    }
 }
 
-/// How many live keys the owner of `key` has when it is made.
-fn live(connection: &Connection, key: &Key) -> Work<u64> {
+/// Whether the owner has this key and it opens something at `now`.
+fn is_live(connection: &Connection, owner: &OwnerId, id: KeyId, now: Timestamp) -> Work<bool> {
+    let sql = "SELECT count(*) FROM keys WHERE owner = ?1 AND id = ?2 AND revoked_at_us IS NULL
+               AND (expires_at_us IS NULL OR expires_at_us > ?3)";
+    let values = params![owner.as_str(), id.to_string(), now.as_microsecond()];
+    Ok(count(connection, sql, values)? > 0)
+}
+
+/// How many live keys the owner of `key` has when it is made, `except` apart.
+fn live(connection: &Connection, key: &Key, except: Option<KeyId>) -> Work<u64> {
     let sql = "SELECT count(*) FROM keys WHERE owner = ?1 AND revoked_at_us IS NULL
-               AND (expires_at_us IS NULL OR expires_at_us > ?2)";
-    count(connection, sql, params![key.owner.as_str(), key.created_at.as_microsecond()])
+               AND (expires_at_us IS NULL OR expires_at_us > ?2) AND id IS NOT ?3";
+    let except = except.map(|id| id.to_string());
+    count(connection, sql, params![key.owner.as_str(), key.created_at.as_microsecond(), except])
 }
 
 fn insert(connection: &Connection, key: &Key) -> Work<()> {

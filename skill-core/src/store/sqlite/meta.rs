@@ -22,7 +22,7 @@ impl MetaStore for SqliteStore {
         self.write(move |connection| {
             let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
             execute(connection, sql, params![name, value])?;
-            Ok(find(connection, &name)?.unwrap_or(value))
+            Ok(find(connection, &name)?.unwrap_or_else(|| value.clone()))
         })
         .await
     }

@@ -10,7 +10,11 @@ use crate::{
 };
 
 /// The steps, in order. The schema's number is how many of them a file has seen.
-const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_init.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/sqlite/0001_init.sql"),
+    include_str!("../../../migrations/sqlite/0002_queue.sql"),
+    include_str!("../../../migrations/sqlite/0003_webhooks.sql"),
+];
 
 /// Applies what the file has not seen, all of it or nothing.
 ///
@@ -58,7 +62,11 @@ mod tests {
     use super::*;
 
     /// The SHA-256 of every step that was released. Add to it; never change it.
-    const RELEASED: &[&str] = &["e7b2144a028fa43107b8d9a06af07679a8ed57f2f7107b52f6126bf4ad88a12f"];
+    const RELEASED: &[&str] = &[
+        "e7b2144a028fa43107b8d9a06af07679a8ed57f2f7107b52f6126bf4ad88a12f",
+        "58358e202dce0a3def191554dfa626fde3881612c17bc9080d2df9d3b3f55c15",
+        "896ab864dd0d1e82d692f16f16ce879383374a96040406b32ffc2256323ab5e5",
+    ];
 
     fn version(connection: &Connection) -> u32 {
         connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
@@ -92,5 +100,26 @@ mod tests {
         assert!(apply(&connection, &steps).is_err());
         assert_eq!(version(&connection), 0);
         assert!(connection.prepare("SELECT * FROM meta").is_err());
+    }
+
+    #[test]
+    fn runs_outlive_the_step_that_makes_the_queue() {
+        let connection = Connection::open_in_memory().unwrap();
+        assert!(apply(&connection, &MIGRATIONS[..1]).is_ok());
+        let run = "INSERT INTO executions (owner, id, user_id, namespace, name, revision, class,
+                       parent_id, state, created_at_us, ended_at_us) VALUES ";
+        let rows = "('a', 'exec_3', NULL, 'my_crm', 'x', 'r1', 'read', NULL, 'success', 3, 30),
+                    ('a', 'exec_1', 'ann', 'my-crm', 'x', 'r1', 'read', NULL, 'success', 1, 10),
+                    ('a', 'exec_2', NULL, 'my_crm', 'x', 'r1', 'read', NULL, 'running', 2, NULL),
+                    ('a', 'exec_4', NULL, 'my_crm', 'x', 'r1', 'read', 'exec_1', 'error', 4, 40)";
+        connection.execute_batch(&format!("{run}{rows}")).unwrap();
+        assert!(apply(&connection, MIGRATIONS).is_ok());
+        let text =
+            |sql: &str| connection.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+        let sql = "SELECT group_concat(id || coalesce(lease_until_us, '-'), ' ' ORDER BY row)
+                   FROM executions";
+        assert_eq!(text(sql), "exec_1- exec_22 exec_3- exec_4-");
+        let sql = "SELECT group_concat(user_id || state || runs, ' ') FROM execution_counts";
+        assert_eq!(text(sql), "running1 success2 annsuccess1");
     }
 }

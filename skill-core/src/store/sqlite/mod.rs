@@ -5,6 +5,7 @@
 
 mod app;
 mod audit;
+mod claim;
 mod connection;
 mod execution;
 mod failure;
@@ -12,20 +13,24 @@ mod file;
 mod flow;
 mod grant;
 mod key;
+mod listing;
 mod meta;
 mod migrate;
 mod owner;
 mod queue;
 mod reader;
+mod repeat;
 mod row;
+mod tally;
 mod usage;
+mod webhook;
 mod writer;
 
 use std::{fmt, path::Path};
 
 use rusqlite::Connection;
 
-use self::{failure::Work, reader::Readers, writer::Writer};
+use self::{failure::Work, reader::Readers, tally::Session, writer::Writer};
 use crate::error::Result;
 
 /// A store in one SQLite file, which this process has to itself.
@@ -59,8 +64,9 @@ impl SqliteStore {
         let lock = file::lock(path)?;
         let writer = file::connect_writer(path)?;
         migrate::migrate(&writer)?;
+        let session = Session::of(writer).map_err(|failure| file::opening(path, failure))?;
         let readers = Readers::start(path)?;
-        Ok(Self { readers, writer: Writer::start(writer, lock)? })
+        Ok(Self { readers, writer: Writer::start(session, lock)? })
     }
 
     /// How many transactions were committed since the store was opened: a figure for benchmarks.
@@ -77,10 +83,10 @@ impl SqliteStore {
     }
 
     /// Does `work` as one transaction and returns when it is on the disk. All of it is undone when
-    /// it ends in an error.
+    /// it ends in an error. It may be done more than once; what came of the last time counts.
     async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
+        work: impl FnMut(&Session) -> Work<T> + Send + 'static,
     ) -> Result<T> {
         self.writer.run(work).await
     }

@@ -22,7 +22,7 @@ impl OwnerStore for SqliteStore {
                        ON CONFLICT DO NOTHING";
             let created = owner.created_at.as_microsecond();
             execute(connection, sql, params![owner.id.as_str(), owner.plan, created])?;
-            Ok(find(connection, &owner.id)?.unwrap_or(owner))
+            Ok(find(connection, &owner.id)?.unwrap_or_else(|| owner.clone()))
         })
         .await
     }

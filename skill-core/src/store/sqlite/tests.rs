@@ -36,10 +36,10 @@ async fn a_commit_is_synced_and_the_log_is_a_write_ahead_log() {
     let full = 2;
     let settings = store.write(|c| Ok((setting(c, "synchronous")?, setting(c, "foreign_keys")?)));
     assert_eq!(settings.await.unwrap(), (full, 1));
-    let mode = |c: &Connection| {
-        Ok(c.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))?)
+    let mode = |c: &Connection| -> Work<String> {
+        Ok(c.pragma_query_value(None, "journal_mode", |row| row.get(0))?)
     };
-    assert_eq!(store.write(mode).await.unwrap(), "wal");
+    assert_eq!(store.write(move |c| mode(c)).await.unwrap(), "wal");
     assert_eq!(store.read(mode).await.unwrap(), "wal");
     assert!(store.write(|c| setting(c, "busy_timeout")).await.unwrap() > 0);
 }

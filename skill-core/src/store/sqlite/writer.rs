@@ -12,12 +12,12 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
     failure::{Failure, Work, caught, no_thread, unavailable},
     row,
+    tally::Session,
 };
 use crate::error::{Error, Result};
 
@@ -34,10 +34,10 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread, which holds the `lock` until its connection is closed.
-    pub(super) fn start(connection: Connection, lock: File) -> Result<Self> {
+    pub(super) fn start(session: Session, lock: File) -> Result<Self> {
         let (commands, waiting) = mpsc::channel(WAITING);
         let commits = Arc::new(AtomicU64::new(0));
-        let writing = Writing { connection, commits: commits.clone(), is_stopped: false };
+        let writing = Writing { session, commits: commits.clone(), is_stopped: false };
         let thread = thread::Builder::new().name("store-writer".into()).spawn(move || {
             writing.serve(waiting);
             // Closing would do, but for a child process that is being started: it holds a copy.
@@ -55,10 +55,10 @@ impl Writer {
     /// Does `work` as one transaction; returns after the commit.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
+        work: impl FnMut(&Session) -> Work<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        let command = Box::new(Waiting { work: Some(work), found: None, reply });
+        let command = Box::new(Waiting { work, found: None, reply });
         let Some(commands) = &self.commands else { return Err(gone()) };
         commands.send(command).await.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
@@ -81,8 +81,8 @@ fn gone() -> Error {
 trait Command: Send {
     /// Whether anybody waits for the answer.
     fn is_wanted(&self) -> bool;
-    /// Does the work and keeps what it found.
-    fn run(&mut self, connection: &Connection) -> Ended;
+    /// Does the work and keeps what it found. Done again when what it wrote was undone.
+    fn run(&mut self, session: &Session) -> Ended;
     /// Answers, after the commit ended so.
     fn answer(self: Box<Self>, commit: &Work<()>);
 }
@@ -97,7 +97,7 @@ enum Ended {
 }
 
 struct Waiting<T, F> {
-    work: Option<F>,
+    work: F,
     found: Option<Work<T>>,
     reply: oneshot::Sender<Result<T>>,
 }
@@ -105,15 +105,14 @@ struct Waiting<T, F> {
 impl<T, F> Command for Waiting<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> Work<T> + Send,
+    F: FnMut(&Session) -> Work<T> + Send,
 {
     fn is_wanted(&self) -> bool {
         !self.reply.is_closed()
     }
 
-    fn run(&mut self, connection: &Connection) -> Ended {
-        let Some(work) = self.work.take() else { return Ended::Badly };
-        match self.found.insert(caught(|| work(connection))) {
+    fn run(&mut self, session: &Session) -> Ended {
+        match self.found.insert(caught(|| (self.work)(session))) {
             Ok(_) => Ended::Well,
             Err(failure) if failure.is_of_the_disk() => {
                 Ended::ByTheDisk(failure.error().log_line())
@@ -137,7 +136,7 @@ where
 
 /// What the thread owns.
 struct Writing {
-    connection: Connection,
+    session: Session,
     commits: Arc<AtomicU64>,
     is_stopped: bool,
 }
@@ -151,7 +150,7 @@ impl Writing {
             group.drain(..).for_each(|command| command.answer(&commit));
         }
         if !self.is_stopped {
-            let cut = self.connection.pragma_update(None, "wal_checkpoint", "truncate");
+            let cut = self.session.pragma_update(None, "wal_checkpoint", "truncate");
             cut.unwrap_or_else(|cause| tracing::warn!(%cause, "the store keeps its log"));
         }
     }
@@ -167,10 +166,13 @@ impl Writing {
         {
             self.stop(&failure.error().log_line());
         }
-        if !self.connection.is_autocommit()
+        if !self.session.is_autocommit()
             && let Err(failure) = self.execute("ROLLBACK")
         {
             self.stop(&failure.error().log_line());
+        }
+        if ended.is_err() {
+            self.session.forget_commit();
         }
         ended
     }
@@ -179,35 +181,61 @@ impl Writing {
         if group.is_empty() {
             return Ok(());
         }
+        // Hardly any command ends badly, and savepoints cost more than most commands do: so the
+        // group is tried without them first.
         self.execute("BEGIN IMMEDIATE")?;
-        // A command alone needs no savepoint: the transaction is one.
-        let is_alone = group.len() == 1;
-        for command in group {
-            if !is_alone {
-                self.execute("SAVEPOINT command")?;
-            }
-            match command.run(&self.connection) {
-                Ended::Well => {}
-                Ended::ByTheDisk(cause) => {
-                    self.stop(&cause);
-                    return Err(Failure::Stopped);
-                }
-                // Some errors make SQLite undo the whole transaction.
-                Ended::Badly if self.connection.is_autocommit() => return Err(Failure::Undone),
-                Ended::Badly if is_alone => return Ok(()),
-                Ended::Badly => self.execute("ROLLBACK TO command")?,
-            }
-            if !is_alone {
-                self.execute("RELEASE command")?;
-            }
+        if !self.run_together(group)? {
+            self.execute("ROLLBACK")?;
+            self.session.forget_commit();
+            self.execute("BEGIN IMMEDIATE")?;
+            self.run_apart(group)?;
         }
+        self.session.write_counts()?;
         self.execute("COMMIT")?;
+        self.session.keep_commit();
         self.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
+    /// Runs the commands until one ends badly; whether none did.
+    fn run_together(&mut self, group: &mut [Box<dyn Command>]) -> Work<bool> {
+        for command in group {
+            match command.run(&self.session) {
+                Ended::Well => self.session.keep_command(),
+                Ended::Badly if self.session.is_autocommit() => return Err(Failure::Undone),
+                Ended::Badly => return Ok(false),
+                Ended::ByTheDisk(cause) => return Err(self.stopped(&cause)),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Runs the commands, and undoes those that end badly without the others.
+    fn run_apart(&mut self, group: &mut [Box<dyn Command>]) -> Work<()> {
+        for command in group {
+            self.execute("SAVEPOINT command")?;
+            match command.run(&self.session) {
+                Ended::Well => self.session.keep_command(),
+                // Some errors make SQLite undo the whole transaction.
+                Ended::Badly if self.session.is_autocommit() => return Err(Failure::Undone),
+                Ended::Badly => {
+                    self.session.forget_command();
+                    self.execute("ROLLBACK TO command")?;
+                }
+                Ended::ByTheDisk(cause) => return Err(self.stopped(&cause)),
+            }
+            self.execute("RELEASE command")?;
+        }
+        Ok(())
+    }
+
+    fn stopped(&mut self, cause: &str) -> Failure {
+        self.stop(cause);
+        Failure::Stopped
+    }
+
     fn execute(&self, sql: &str) -> Work<()> {
-        row::execute(&self.connection, sql, []).map(drop)
+        row::execute(&self.session, sql, []).map(drop)
     }
 
     /// Writes nothing any more until the file is opened again.

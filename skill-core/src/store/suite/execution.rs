@@ -46,7 +46,8 @@ pub(super) async fn a_run_reads_back_as_it_was_kept(store: Arc<dyn Store>) {
         let found = store.execution(&acme(), kept.id).await.unwrap().unwrap();
         assert_eq!(found, kept);
         assert_eq!(found.action.to_string(), kept.action.to_string());
-        let (page, _) = store.executions(&acme(), &ExecutionFilter::default()).await.unwrap();
+        let filter = ExecutionFilter { parent: kept.parent, ..ExecutionFilter::default() };
+        let (page, _) = store.executions(&acme(), &filter).await.unwrap();
         assert_eq!(page[0], kept);
     }
     let missing = ExecutionId::fresh(at(0)).unwrap();

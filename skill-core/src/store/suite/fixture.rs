@@ -14,6 +14,7 @@ use crate::{
         execution::{Class, Execution, Recorded, State, Timing},
         flow::{Departure, Flow, TokenHash},
         key::{Key, KeyHash, Kind},
+        run::{Claim, Claimed, Enqueue, Enqueued, Finished, Work, Worker},
         scope::Scopes,
     },
     store::Store,
@@ -160,4 +161,95 @@ pub(super) async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 's
         tasks.spawn(work(store.clone(), n));
     }
     tasks.join_all().await
+}
+
+/// A run of acme that is to be queued, asked for at `seconds`, to be run at once.
+pub(super) fn queued(seconds: i64) -> Enqueue {
+    let execution = Execution { state: State::Queued, started_at: None, ..run(seconds) };
+    Enqueue {
+        execution,
+        work: Work {
+            input: sealed("input"),
+            scopes: Scopes::all(),
+            tier: None,
+            priority: 0,
+            run_at: at(seconds),
+            deadline: at(seconds + 900),
+            group: None,
+        },
+        idempotency: None,
+        claimed: None,
+        most_queued: 100_000,
+    }
+}
+
+/// The same for another owner's or another integration's lane.
+pub(super) fn queued_in(owner: OwnerId, namespace: &str, seconds: i64) -> Enqueue {
+    let mut asked = queued(seconds);
+    asked.execution.owner = owner;
+    asked.execution.action.namespace = slug(namespace);
+    asked
+}
+
+/// Queues runs that are all new, and returns them as they then stand.
+pub(super) async fn enqueue(store: &dyn Store, runs: &[Enqueue]) -> Vec<Execution> {
+    let made = store.enqueue(runs).await.unwrap();
+    assert_eq!(made, vec![Enqueued::New(None); runs.len()]);
+    runs.iter().map(|asked| asked.execution.clone()).collect()
+}
+
+/// What a worker wants at `seconds`; its leases last a minute.
+pub(super) fn want(seconds: i64, most: u32) -> Claim {
+    Claim {
+        worker: Worker("one".into()),
+        now: at(seconds),
+        until: at(seconds + 60),
+        most,
+        after: None,
+        saturated: Vec::new(),
+    }
+}
+
+/// What a worker gets at `seconds`.
+pub(super) async fn claim(store: &dyn Store, seconds: i64, most: u32) -> Vec<Claimed> {
+    store.claim(&want(seconds, most)).await.unwrap()
+}
+
+/// The one run that a worker gets at `seconds`.
+pub(super) async fn claim_one(store: &dyn Store, seconds: i64) -> Claimed {
+    let mut claimed = claim(store, seconds, 2).await;
+    assert_eq!(claimed.len(), 1);
+    claimed.remove(0)
+}
+
+/// The attempt ended well at `seconds`, with an outcome.
+pub(super) fn done(claimed: &Claimed, seconds: i64) -> Finished {
+    let execution = Execution {
+        state: State::Success,
+        progress: 100,
+        upstream_status: Some(200),
+        ended_at: Some(at(seconds)),
+        ..claimed.execution.clone()
+    };
+    let (lease, outcome) = (claimed.lease.clone(), Some(sealed("outcome")));
+    Finished { lease, execution, outcome, run_at: at(seconds), is_undone: false }
+}
+
+/// The attempt is given back, to be claimed again at `seconds`.
+pub(super) fn given_back(claimed: &Claimed, seconds: i64) -> Finished {
+    let upstream_status = Some(503);
+    let execution =
+        Execution { state: State::Queued, upstream_status, ..claimed.execution.clone() };
+    Finished { execution, outcome: None, ..done(claimed, seconds) }
+}
+
+/// The run, cancelled at `seconds`.
+pub(super) fn cancelled(run: &Execution, seconds: i64) -> Execution {
+    let (state, ended_at) = (State::Cancelled, Some(at(seconds)));
+    Execution { state, ended_at, progress: 100, ..run.clone() }
+}
+
+/// The run of acme as it stands.
+pub(super) async fn kept(store: &dyn Store, id: ExecutionId) -> Execution {
+    store.execution(&acme(), id).await.unwrap().unwrap()
 }

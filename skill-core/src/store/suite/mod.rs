@@ -21,6 +21,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod app;
+mod attempt;
 mod audit;
 mod connection;
 mod execution;
@@ -30,10 +31,15 @@ mod grant;
 mod idempotency;
 mod key;
 mod lease;
+mod listing;
 mod meta;
 mod owner;
+mod queue;
 mod reopen;
+mod rotation;
+mod turns;
 mod usage;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -65,6 +71,25 @@ macro_rules! for_each_store_case {
             app::an_app_reads_back_as_it_was_kept,
             app::apps_are_listed_the_newest_first,
             app::every_owner_may_use_the_systems_apps,
+            attempt::a_begun_run_is_ended_too,
+            attempt::a_finish_and_an_end_at_once_agree,
+            attempt::a_finish_beats_late_cancelling,
+            attempt::a_lost_lease_changes_nothing,
+            attempt::a_note_of_sending_outlives_its_worker,
+            attempt::a_queued_run_is_ended_before_it_began,
+            attempt::a_run_ends_with_its_outcome,
+            attempt::a_run_that_is_given_back_waits_for_its_time,
+            attempt::adopting_finds_lost_calls_at_once,
+            attempt::an_extended_lease_lapses_later,
+            attempt::an_undone_attempt_does_not_count,
+            attempt::another_workers_lease_is_nobody_elses,
+            attempt::bodies_are_kept_with_a_call,
+            attempt::cancelling_beats_a_late_finish,
+            attempt::ending_a_run_notes_what_it_used,
+            attempt::ending_needs_a_final_state,
+            attempt::lost_calls_are_found,
+            attempt::pruning_takes_what_belongs_to_a_run_and_no_run_that_waits,
+            attempt::steps_are_kept_until_the_end,
             audit::entries_are_listed_the_newest_first,
             audit::entries_of_another_owner_are_not_seen,
             connection::a_connection_reads_back_as_it_was_kept,
@@ -125,6 +150,10 @@ macro_rules! for_each_store_case {
             lease::only_the_holder_gives_a_lease_back,
             lease::parallel_claims_let_one_hold_the_lease,
             lease::the_holder_takes_a_lease_again,
+            listing::a_cursor_shows_every_run_once,
+            listing::calls_of_a_run_are_listed_apart,
+            listing::runs_are_listed_by_what_is_asked,
+            listing::totals_follow_a_run_through_its_states,
             meta::a_fact_is_kept_once,
             meta::a_fresh_store_has_an_epoch,
             meta::a_working_store_answers,
@@ -132,6 +161,44 @@ macro_rules! for_each_store_case {
             owner::a_plan_is_set_and_taken_back,
             owner::an_owner_is_made_on_first_use,
             owner::parallel_first_uses_make_one_owner,
+            rotation::a_key_that_ended_is_not_replaced,
+            rotation::a_key_that_is_replaced_at_once_is_revoked,
+            rotation::a_replaced_key_does_not_count_against_its_successor,
+            rotation::a_replaced_key_ends_no_later_than_it_would,
+            rotation::a_replaced_key_goes_on_until_its_end,
+            rotation::a_rotation_that_fails_changes_nothing,
+            rotation::parallel_rotations_at_once_let_one_win,
+            queue::a_begun_run_is_found_by_the_queue,
+            queue::a_queued_run_and_a_begun_one_share_their_keys,
+            queue::a_queued_run_reads_back_as_it_was_kept,
+            queue::a_queued_run_that_ends_without_an_outcome_frees_its_key,
+            queue::a_repeat_is_found_where_the_queue_is_full,
+            queue::a_repeat_of_a_queued_run_is_the_same_run,
+            queue::a_run_may_be_claimed_as_it_is_queued,
+            queue::a_run_that_has_to_wait_is_not_claimed_as_it_is_queued,
+            queue::all_runs_are_queued_or_none,
+            queue::another_owners_queued_run_acts_like_a_missing_one,
+            queue::parallel_repeats_queue_one_run,
+            queue::parallel_submits_stop_at_the_depth,
+            queue::the_depth_is_each_owners,
+            queue::the_outcome_outlives_a_queued_run,
+            turns::a_claim_takes_as_many_as_it_wants,
+            turns::a_delayed_run_does_not_hold_up_others,
+            turns::a_full_group_holds_up_nobody_else,
+            turns::a_group_bounds_what_runs_at_once,
+            turns::a_group_is_one_owners_in_every_integration,
+            turns::a_lapsed_lease_is_taken_over_as_a_crash,
+            turns::adopted_leases_lapse_at_once,
+            turns::integrations_of_one_owner_take_turns,
+            turns::lapsed_runs_wait_their_turn,
+            turns::many_claimers_never_get_the_same_run,
+            turns::nothing_runs_before_its_time,
+            turns::owners_take_turns,
+            turns::saturated_owners_wait,
+            turns::submits_and_claimers_at_once_run_everything_once,
+            turns::the_next_due_time_is_known,
+            turns::the_order_is_priority_time_and_age,
+            turns::turns_begin_behind_the_lane_that_was_served_last,
             usage::a_clock_that_was_set_back_blocks_for_two_windows_at_most,
             usage::a_grant_leaves_with_its_window,
             usage::a_late_reading_of_the_clock_sees_its_window,
@@ -141,6 +208,11 @@ macro_rules! for_each_store_case {
             usage::random_nodes_never_exceed_the_limit,
             usage::what_was_not_spent_comes_back,
             usage::what_was_spent_counts,
+            webhook::a_deleted_webhook_is_gone,
+            webhook::a_webhook_reads_back_as_it_was_kept,
+            webhook::another_owners_webhook_acts_like_a_missing_one,
+            webhook::parallel_webhooks_stop_at_the_cap,
+            webhook::webhooks_are_listed_the_newest_first,
         }
     };
 }

@@ -3,8 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use super::fixture::{
-    acme, at, departure, ended, flow, kept_connection, key, replayable, run, sealed, slug, token,
+    acme, at, cancelled, claim, departure, done, ended, enqueue, flow, given_back, kept_connection,
+    key, queued, replayable, run, sealed, slug, token, want,
 };
+use super::webhook::webhook;
 use crate::{
     id::AppId,
     record::{
@@ -15,7 +17,9 @@ use crate::{
         flow::{Departure, Flow},
         key::Key,
         owner::Owner,
+        run::{Claim, Claimed, Enqueue, Enqueued, Step, Worker},
         usage::{Reserve, Share, Window},
+        webhook::Subscription,
     },
     store::Store,
 };
@@ -30,6 +34,18 @@ struct Kept {
     flows: (Flow, Flow, Departure),
     runs: (Execution, Execution),
     entry: Entry,
+    webhook: Subscription,
+    queue: Queue,
+}
+
+/// What stands in the queue.
+struct Queue {
+    waits: Execution,
+    delayed: Execution,
+    held: Claimed,
+    over: Execution,
+    cancelled: Execution,
+    returned: Execution,
 }
 
 /// Checks that what a store kept is there when it is opened again.
@@ -53,6 +69,9 @@ pub async fn survives_reopening(open: impl AsyncFn() -> Arc<dyn Store>) {
     assert_eq!(store.grant(&kept.place).await.unwrap(), None);
     let revoked = store.key_by_hash(&kept.key.hash).await.unwrap().unwrap();
     assert_eq!(revoked.revoked_at, Some(at(5)));
+    take_over(&*store, &kept.queue).await;
+    drop(store);
+    assert_eq!(claim(&*open().await, 900, 9).await, []);
 }
 
 fn once() -> Idempotency {
@@ -101,6 +120,8 @@ async fn fill(store: &dyn Store) -> Kept {
     assert_eq!(store.reserve(&acme(), &reserve("one")).await.unwrap().granted, 10);
     let entry = Entry::new(at(0), Actor::Operator, acme()).event("key.created").target(key.id);
     store.append_audit(&entry).await.unwrap();
+    let webhook = webhook(0);
+    assert!(store.insert_webhook(&webhook, 9).await.unwrap());
     store.meta_or_insert("fact", b"kept").await.unwrap();
     Kept {
         epoch: store.meta("epoch").await.unwrap().unwrap(),
@@ -111,7 +132,79 @@ async fn fill(store: &dyn Store) -> Kept {
         flows: (open, left, departure),
         runs: (done, begun_too),
         entry,
+        webhook,
+        queue: fill_queue(store).await,
     }
+}
+
+async fn fill_queue(store: &dyn Store) -> Queue {
+    let mut delayed = queued(4);
+    delayed.work.run_at = at(500);
+    let twice = Idempotency { key: "twice".into(), ..once() };
+    let first = Enqueue { idempotency: Some(twice), ..queued(0) };
+    let runs = [first, queued(1), queued(2), queued(3), delayed, queued(5)];
+    let runs = enqueue(store, &runs).await;
+    let claimed = claim(store, 6, 3).await;
+    assert!(store.note_sent(&claimed[1].lease).await.unwrap());
+    let step = Step { position: 0, name: "first".into(), value: Some(sealed("value")) };
+    assert!(store.record_step(&claimed[1].lease, &step).await.unwrap());
+    assert!(store.extend(&[(claimed[1].lease.clone(), 40)], at(80)).await.unwrap()[0]);
+    let done = done(&claimed[0], 7);
+    let both = [done.clone(), given_back(&claimed[2], 400)];
+    assert_eq!(store.finish(&both).await.unwrap(), [true, true]);
+    let cancelled = cancelled(&runs[3], 7);
+    store.end(&cancelled, Some(&sealed("cancelled"))).await.unwrap();
+    Queue {
+        waits: runs[5].clone(),
+        delayed: runs[4].clone(),
+        held: claimed[1].clone(),
+        over: done.execution,
+        cancelled,
+        returned: store.execution(&acme(), runs[2].id).await.unwrap().unwrap(),
+    }
+}
+
+async fn look_at_queue(store: &dyn Store, queue: &Queue) {
+    let held = Execution { progress: 40, ..queue.held.execution.clone() };
+    let all = [&queue.waits, &queue.delayed, &held, &queue.over, &queue.cancelled, &queue.returned];
+    for run in all {
+        assert_eq!(store.execution(&acme(), run.id).await.unwrap().as_ref(), Some(run));
+        let (input, outcome) = store.bodies(&acme(), run.id).await.unwrap();
+        assert_eq!((input, outcome.is_some()), (Some(sealed("input")), run.state.is_final()));
+    }
+    assert_eq!(store.next_due(at(10)).await.unwrap(), Some(at(80)));
+    assert_eq!(store.next_due(at(80)).await.unwrap(), Some(at(400)));
+    let twice = Idempotency { key: "twice".into(), ..once() };
+    let again = Enqueue { idempotency: Some(twice), ..queued(9) };
+    assert_eq!(store.enqueue(&[again]).await.unwrap(), [Enqueued::Same(queue.over.id)]);
+    // Three runs wait: none more may.
+    let full = Enqueue { most_queued: 3, ..queued(9) };
+    assert_eq!(store.enqueue(&[full]).await.unwrap(), [Enqueued::Full]);
+}
+
+/// Another process takes over what the first one left.
+async fn take_over(store: &dyn Store, queue: &Queue) {
+    assert_eq!(store.orphans(at(10), 9).await.unwrap(), []);
+    assert_eq!(store.adopt(at(10)).await.unwrap(), 1);
+    assert_eq!(store.orphans(at(10), 9).await.unwrap().len(), 1);
+    let claimed =
+        store.claim(&Claim { worker: Worker("two".into()), ..want(10, 9) }).await.unwrap();
+    assert_eq!(claimed.len(), 2);
+    let held = &claimed[0];
+    assert_eq!(held.execution.id, queue.held.execution.id);
+    assert_eq!((held.lease.fencing, held.crashes, held.may_have_happened), (2, 1, true));
+    assert_eq!(store.steps(&acme(), held.lease.id).await.unwrap().len(), 1);
+    assert_eq!(claimed[1].execution.id, queue.waits.id);
+    assert_eq!(store.finish(&[done(&queue.held, 11)]).await.unwrap(), [false]);
+    let rest = store.claim(&want(60, 9)).await.unwrap();
+    assert_eq!(rest, []);
+    let done: Vec<_> = claimed.iter().map(|claimed| done(claimed, 12)).collect();
+    assert_eq!(store.finish(&done).await.unwrap(), [true, true]);
+    let rest = claim(store, 600, 9).await;
+    let ids: Vec<_> = rest.iter().map(|claimed| claimed.execution.id).collect();
+    assert_eq!(ids, [queue.returned.id, queue.delayed.id]);
+    let done: Vec<_> = rest.iter().map(|claimed| super::fixture::done(claimed, 601)).collect();
+    assert_eq!(store.finish(&done).await.unwrap(), [true, true]);
 }
 
 async fn look(store: &dyn Store, kept: &Kept) {
@@ -132,9 +225,11 @@ async fn look(store: &dyn Store, kept: &Kept) {
     for run in [&kept.runs.0, &kept.runs.1] {
         assert_eq!(store.execution(&acme(), run.id).await.unwrap().as_ref(), Some(run));
     }
+    look_at_queue(store, &kept.queue).await;
     let found = store.begin(&run(9), Some(&once()), at(86_400)).await.unwrap();
     assert_eq!(found, Begun::Same(kept.runs.0.id, sealed("answer")));
     let share = store.reserve(&acme(), &reserve("two")).await.unwrap();
     assert_eq!(share, Share { granted: 0, others: vec![(105, 10)] });
     assert_eq!(store.audit(&acme(), 9).await.unwrap(), std::slice::from_ref(&kept.entry));
+    assert_eq!(store.webhooks(&acme()).await.unwrap(), std::slice::from_ref(&kept.webhook));
 }

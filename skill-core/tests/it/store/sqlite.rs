@@ -38,7 +38,7 @@ async fn what_was_kept_survives_reopening() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("skill.db");
     let reopen = async || Arc::new(SqliteStore::open(&path).unwrap()) as Arc<dyn Store>;
-    suite::survives_reopening(reopen).await;
+    Box::pin(suite::survives_reopening(reopen)).await;
 }
 
 #[cfg(unix)]
@@ -89,7 +89,7 @@ async fn a_file_of_a_later_program_is_refused_and_left_alone() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(
         error.message(),
-        "the store is at schema 7, this program knows 1: \
+        "the store is at schema 7, this program knows 2: \
          use the newer program or restore a backup"
     );
     assert_eq!(fs::read(&path).unwrap(), bytes);

@@ -2,10 +2,9 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use http::{Method, StatusCode, header};
 use serde_json::{Value, json};
 use skill_core::{
-    Error,
     call::{CallRequest, Data, Reply as Answer},
     name::{ActionName, Slug},
 };
@@ -13,14 +12,9 @@ use skill_core::{
 use crate::{
     app::Context,
     app::route::{Access, CALL, Operation, Route},
+    dialect::headers::{REPLAYED, idempotency_key, named_connection},
     reply::{Failure, Pieces, Reply},
 };
-
-/// Names the connection of a call, by id or label.
-const CONNECTION: HeaderName = HeaderName::from_static("skill-connection");
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-const KEYS: [HeaderName; 2] =
-    [HeaderName::from_static("idempotency-key"), HeaderName::from_static("x-idempotency-key")];
 
 pub(super) fn routes() -> Vec<Route> {
     let body = json!({
@@ -63,54 +57,10 @@ async fn call(cx: Context) -> Result<Reply, Failure> {
         connection: named_connection(named, &cx.headers)?,
         idempotency_key: idempotency_key(&cx.headers)?,
         timeout: None,
+        keeps_bodies: false,
     };
     let answer = cx.app.engine.execute(cx.admitted()?, call).await?;
     Ok(render(&answer, cx.app.mirror_status))
-}
-
-/// The connection that the body or the header names; both may, if they agree.
-fn named_connection(body: Option<String>, headers: &HeaderMap) -> Result<Option<String>, Error> {
-    let header = single(headers, &CONNECTION)?;
-    match (body, header) {
-        (Some(body), Some(header)) if body != header => {
-            let message = "the body and the header Skill-Connection name different connections";
-            Err(Error::invalid(message))
-        }
-        (body, header) => Ok(body.or(header)),
-    }
-}
-
-fn single(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Error> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next();
-    if values.next().is_some() {
-        return Err(Error::invalid(format!("expected the header {name} once")));
-    }
-    let text = |value: &http::HeaderValue| {
-        let text = value.to_str().map(str::to_owned);
-        text.map_err(|_| Error::invalid(format!("expected visible ASCII in the header {name}")))
-    };
-    first.map(text).transpose()
-}
-
-/// The idempotency key, from either header. `"k"` and `k` are the same.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
-    let mut found = None;
-    for name in &KEYS {
-        let Some(text) = single(headers, name)? else { continue };
-        let text = text.trim();
-        let bare = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
-        let fits = (1..=255).contains(&bare.len()) && bare.bytes().all(|b| b.is_ascii_graphic());
-        if !fits {
-            let message = "expected an idempotency key of 1 to 255 visible ASCII characters";
-            return Err(Error::invalid(message));
-        }
-        if found.as_deref().is_some_and(|other| other != bare) {
-            return Err(Error::invalid("the two idempotency headers differ"));
-        }
-        found = Some(bare.to_owned());
-    }
-    Ok(found)
 }
 
 /// The envelope around the upstream's body, which is not copied.

@@ -65,6 +65,50 @@ impl Ask {
     }
 }
 
+impl Ask {
+    /// Sends, and reads server-sent events as they come.
+    pub(crate) async fn follow(self) -> Events {
+        let answer = self.0.send().await.unwrap();
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        Events { status, headers, answer, text: String::new() }
+    }
+}
+
+/// Server-sent events while they come.
+pub(crate) struct Events {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    answer: reqwest::Response,
+    text: String,
+}
+
+impl Events {
+    /// What comes next, an event or a comment, without the empty line behind it; `None` at the end.
+    pub(crate) async fn next_block(&mut self) -> Option<String> {
+        loop {
+            if let Some((block, rest)) = self.text.split_once("\n\n") {
+                let (block, rest) = (block.to_owned(), rest.to_owned());
+                self.text = rest;
+                return Some(block);
+            }
+            let chunk = timeout(SOON, self.answer.chunk()).await.expect("something comes");
+            self.text.push_str(std::str::from_utf8(&chunk.unwrap()?).unwrap());
+        }
+    }
+
+    /// The next event: its name and its data. Comments are left out.
+    pub(crate) async fn next(&mut self) -> Option<(String, Value)> {
+        loop {
+            let block = self.next_block().await?;
+            let Some(rest) = block.strip_prefix("event: ") else { continue };
+            let (name, data) = rest.split_once('\n').unwrap();
+            let data = data.lines().map(|line| line.strip_prefix("data: ").unwrap());
+            let data = data.collect::<Vec<_>>().join("\n");
+            return Some((name.to_owned(), serde_json::from_str(&data).unwrap()));
+        }
+    }
+}
+
 /// An answer, read to its end.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
@@ -94,6 +138,20 @@ impl Answer {
         assert_eq!((self.status.as_u16(), body["error"].as_str()), (status, Some(code)), "{body}");
         assert!(body["message"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
         body
+    }
+
+    /// Checks status and error code in the shape of *tools*; returns the member `error`.
+    #[track_caller]
+    pub(crate) fn is_tools_error(&self, status: u16, code: &str) -> Value {
+        let body = self.json();
+        let error = body["error"].clone();
+        let found = (self.status.as_u16(), error["code"].as_str());
+        assert_eq!(found, (status, Some(code)), "{body}");
+        for member in ["message", "suggestion", "support"] {
+            assert!(error[member].as_str().is_some_and(|text| !text.is_empty()), "{body}");
+        }
+        assert!(error["details"].is_object() && error["retryable"].is_boolean(), "{body}");
+        error
     }
 
     /// A page that says yes.

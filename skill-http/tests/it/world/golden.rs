@@ -36,6 +36,8 @@ pub(crate) fn redact(server: &TestServer, text: &str) -> String {
     let text = text.replace(&server.upstream.uri(), "http://UPSTREAM");
     let text = after(&text, "/connect/", 43, "TOKEN");
     let text = after(&text, "conn_", 26, "ID");
+    let text = after(&text, "exec_", 26, "ID");
+    let text = after(&text, "hook_", 26, "ID");
     after(&text, "key_", 26, "ID")
 }
 

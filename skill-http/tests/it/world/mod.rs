@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod declarations;
 pub(crate) mod golden;
+pub(crate) mod lab;
 pub(crate) mod provider;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -18,6 +19,7 @@ use skill_core::{
     executor,
     integration::Integration,
     name::{OwnerId, Slug},
+    queue,
     record::{app::Holder, key::Kind, scope::Scopes},
     store::sqlite::SqliteStore,
     transport::{
@@ -30,7 +32,10 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use wiremock::MockServer;
 
-use self::client::{Answer, Ask};
+use self::{
+    client::{Answer, Ask},
+    lab::Lab,
+};
 
 /// When every test begins.
 pub(crate) const START: &str = "2026-01-01T12:00:00Z";
@@ -51,6 +56,7 @@ pub(crate) struct Setup {
     further: Vec<HostPort>,
     declared: Vec<(&'static str, String)>,
     written: Vec<Arc<dyn Integration>>,
+    runs: queue::Settings,
 }
 
 /// A server with everything as usual.
@@ -70,6 +76,7 @@ pub(crate) fn setup() -> Setup {
         further: Vec::new(),
         declared: Vec::new(),
         written: Vec::new(),
+        runs: queue::Settings::default(),
     }
 }
 
@@ -89,6 +96,12 @@ impl Setup {
     /// Other bounds of calls.
     pub(crate) fn calls(mut self, change: impl FnOnce(&mut executor::Settings)) -> Self {
         change(&mut self.calls);
+        self
+    }
+
+    /// Other bounds of queued runs.
+    pub(crate) fn runs(mut self, change: impl FnOnce(&mut queue::Settings)) -> Self {
+        change(&mut self.runs);
         self
     }
 
@@ -134,7 +147,8 @@ impl Setup {
         let mut settings = Settings::new(public.parse().unwrap());
         settings.admin_secret = Some(SecretString::from(ADMIN));
         settings.drain = Duration::from_millis(300);
-        let engine = self.engine(&upstream, &public, &clock, &metrics).await;
+        let lab = Lab::new();
+        let engine = self.engine(&upstream, &public, (&clock, &metrics, &lab)).await;
         (self.settings)(&mut settings);
         let server = Server::new(engine.clone(), metrics, settings).unwrap();
         let shutdown = CancellationToken::new();
@@ -151,6 +165,7 @@ impl Setup {
             server,
             upstream,
             clock,
+            lab,
             key,
             http,
             shutdown,
@@ -163,8 +178,7 @@ impl Setup {
         &self,
         upstream: &MockServer,
         public: &str,
-        clock: &Arc<ManualClock>,
-        metrics: &Arc<Metrics>,
+        (clock, metrics, lab): (&Arc<ManualClock>, &Arc<Metrics>, &Arc<Lab>),
     ) -> Engine {
         let mut allow = self.further.clone();
         allow.push(HostPort::parse(&upstream.address().to_string()).unwrap());
@@ -176,6 +190,8 @@ impl Setup {
             .observer(metrics.clone())
             .plans(plans(self.plan))
             .settings(self.calls)
+            .queue(self.runs)
+            .skill(lab.clone())
             .public_url(public.parse().unwrap())
             .return_urls(["https://app.example.com/done".to_owned()])
             .wrong_keys_per_minute(self.wrong_keys);
@@ -225,6 +241,8 @@ pub(crate) struct TestServer {
     pub(crate) server: Server,
     pub(crate) upstream: MockServer,
     pub(crate) clock: Arc<ManualClock>,
+    /// What the skill `lab/run` does.
+    pub(crate) lab: Arc<Lab>,
     /// A key of the owner `default` with the scope `*`.
     pub(crate) key: String,
     pub(crate) http: reqwest::Client,
@@ -271,6 +289,24 @@ impl TestServer {
     /// A call: `open/search` with parameters.
     pub(crate) async fn call(&self, action: &str, params: Value) -> Answer {
         self.post(&format!("/v1/{action}"), &json!({ "params": params })).await
+    }
+
+    /// Invokes a tool: `open-search`, with what follows its path.
+    pub(crate) async fn invoke(&self, tool: &str, inputs: &Value) -> Answer {
+        self.post(&format!("/v1/tools/{tool}/invoke"), inputs).await
+    }
+
+    /// Queues a run of a tool; returns its id.
+    pub(crate) async fn queued(&self, tool: &str, inputs: &Value) -> String {
+        let answer = self.post(&format!("/v1/tools/{tool}/invoke?async=true"), inputs).await;
+        answer.ok(202)["execution_id"].as_str().unwrap().to_owned()
+    }
+
+    /// A run, once it has ended.
+    pub(crate) async fn ended(&self, id: &str) -> Value {
+        let run = self.get(&format!("/v1/executions/{id}?wait=9")).await.ok(200);
+        assert!(!["queued", "running"].contains(&run["status"].as_str().unwrap()), "{run}");
+        run
     }
 
     /// What the service was asked for, as `GET /items/1?q=a`.

@@ -1,14 +1,42 @@
-//! The *tools* dialect: its errors. Its routes are not served yet; its paths answer in its shape.
+//! The *tools* dialect: a catalogue of tools that are invoked at once or queued, and their runs.
+
+mod catalog;
+mod events;
+mod executions;
+mod failure;
+mod invoke;
+mod keys;
+mod page;
+mod quotas;
+mod result;
+mod webhooks;
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 use skill_core::ErrorKind;
 
 use super::{Dialect, Facts, Shown};
+use crate::app::route::Route;
 
 /// The dialect of `/v1/tools`, `/v1/executions`, `/v1/keys`, `/v1/webhooks` and `/v1/quotas`.
 #[derive(Debug)]
 pub(super) struct Tools;
+
+/// Its routes.
+pub(crate) fn routes() -> impl Iterator<Item = Route> {
+    [
+        catalog::routes(),
+        invoke::routes(),
+        executions::routes(),
+        events::routes(),
+        result::routes(),
+        keys::routes(),
+        webhooks::routes(),
+        quotas::routes(),
+    ]
+    .into_iter()
+    .flatten()
+}
 
 impl Dialect for Tools {
     fn name(&self) -> &'static str {
@@ -21,26 +49,67 @@ impl Dialect for Tools {
             None => (facts.status.map_or(500, |s| s.as_u16()), "INVALID_REQUEST", None),
         };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut details = facts
-            .details
-            .iter()
-            .map(|detail| (detail.field.clone(), Value::from(detail.issue.clone())))
-            .collect::<Map<_, _>>();
-        details.extend(reason.map(|reason| ("reason".to_owned(), reason.into())));
-        details.extend(facts.action_url.map(|url| ("action_url".to_owned(), url.into())));
-        let mut error = json!({
-            "code": code,
-            "message": facts.message,
-            "details": details,
-            "suggestion": suggestion(code),
-            "support": "see the documentation of this server's operator",
-            "retryable": facts.is_retryable,
-        });
-        if let Some(after) = facts.retry_after {
-            error["retry_after"] = after.into();
+        let mut body = json!({ "error": error(code, reason, facts) });
+        if let Some(execution) = facts.execution {
+            body["status"] = "error".into();
+            body["execution_id"] = execution.into();
         }
-        Shown { status, body: json!({ "error": error }) }
+        Shown { status, body }
     }
+
+    fn shape(&self) -> (&'static str, Value) {
+        ("ToolsError", error_schema())
+    }
+}
+
+/// What the member `error` says.
+fn error(code: &str, reason: Option<&str>, facts: &Facts<'_>) -> Value {
+    let mut details = facts
+        .details
+        .iter()
+        .map(|detail| (detail.field.clone(), Value::from(detail.issue.clone())))
+        .collect::<Map<_, _>>();
+    details.extend(reason.map(|reason| ("reason".to_owned(), reason.into())));
+    details.extend(facts.action_url.map(|url| ("action_url".to_owned(), url.into())));
+    let mut error = json!({
+        "code": code,
+        "message": facts.message,
+        "details": details,
+        "suggestion": suggestion(code),
+        "support": "see the documentation of this server's operator",
+        "retryable": facts.is_retryable,
+    });
+    if let Some(after) = facts.retry_after {
+        error["retry_after"] = after.into();
+    }
+    error
+}
+
+fn error_schema() -> Value {
+    let text = || json!({"type": "string"});
+    let error = json!({
+        "type": "object",
+        "required": ["code", "message", "details", "suggestion", "support", "retryable"],
+        "properties": {
+            "code": {"enum": [
+                "UNAUTHORIZED", "FORBIDDEN", "NOT_FOUND", "INVALID_REQUEST", "RATE_LIMITED",
+                "TOOL_TIMEOUT", "TOOL_ERROR", "INTERNAL_ERROR",
+            ]},
+            "message": text(),
+            "details": {"type": "object", "additionalProperties": {"type": "string"}},
+            "suggestion": text(), "support": text(), "retryable": {"type": "boolean"},
+            "retry_after": {"type": "integer", "description": "In seconds."},
+        },
+    });
+    json!({
+        "type": "object",
+        "required": ["error"],
+        "properties": {
+            "error": error,
+            "status": {"const": "error", "description": "Where there is a run."},
+            "execution_id": {"type": "string", "description": "The run that ended so."},
+        },
+    })
 }
 
 fn of(kind: ErrorKind) -> (u16, &'static str, Option<&'static str>) {

@@ -1,0 +1,181 @@
+//! The store alone: durable submits, claims and ends of runs, beside a history.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use serde_json::json;
+use skill_core::{
+    id::ExecutionId,
+    name::{ActionName, OwnerId, Slug},
+    record::{
+        Sealed,
+        execution::{Class, Execution, Recorded, State, Timing},
+        run::{Claim, Enqueue, Enqueued, Finished, Work, Worker},
+        scope::Scopes,
+    },
+    store::{ExecutionFilter, ExecutionStore, QueueStore, sqlite::SqliteStore},
+};
+
+use crate::{Outcome, print};
+
+/// The bytes of sealed inputs: the kit's payload of 200 bytes, and what sealing adds.
+const INPUT: usize = 256;
+/// How many runs are claimed and ended at once.
+const BATCH: u32 = 64;
+
+/// Measures on a fresh file, or beside so many runs that ended before.
+pub(crate) async fn run(file: &Path, time: Duration, history: u64) -> Outcome {
+    let store = Arc::new(SqliteStore::open(file)?);
+    fill(&store, history).await?;
+    for width in [32, 256] {
+        let (runs, commits) = (AtomicU64::new(0), store.commits());
+        let (runs, begun) = (Arc::new(runs), Instant::now());
+        let producers = (0..width).map(|_| tokio::spawn(submit(store.clone(), runs.clone(), time)));
+        for producer in producers.collect::<Vec<_>>() {
+            producer.await??;
+        }
+        let (runs, rate) = (runs.load(Ordering::Relaxed), rate(&runs, begun));
+        let per_commit = runs as f64 / (store.commits() - commits) as f64;
+        print(&json!({ "queue": "store", "what": "enqueue", "width": width, "history": history,
+            "jobs": runs, "jobs_per_s": rate, "jobs_per_commit": per_commit.round() }));
+    }
+    list(&store, history).await?;
+    let runs = AtomicU64::new(0);
+    let begun = Instant::now();
+    while drain(&store, &runs).await? {}
+    print(
+        &json!({ "queue": "store", "what": "claim and finish", "batch": BATCH, "history": history,
+        "jobs": runs.load(Ordering::Relaxed), "jobs_per_s": rate(&runs, begun) }),
+    );
+    Ok(())
+}
+
+fn rate(runs: &AtomicU64, begun: Instant) -> f64 {
+    (runs.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64()).round()
+}
+
+fn execution() -> Outcome<Execution> {
+    let created_at = Timestamp::now();
+    Ok(Execution {
+        id: ExecutionId::fresh(created_at)?,
+        owner: OwnerId::standard(),
+        user: None,
+        key: None,
+        action: ActionName { namespace: Slug::parse("bench")?, name: Slug::parse("noop")? },
+        version: None,
+        revision: "0123456789abcdef".into(),
+        class: Class::Read,
+        connection: None,
+        app: None,
+        parent: None,
+        state: State::Queued,
+        progress: 0,
+        attempts: 0,
+        upstream_status: None,
+        error: None,
+        timing: Timing::default(),
+        created_at,
+        started_at: None,
+        ended_at: None,
+    })
+}
+
+async fn submit(store: Arc<SqliteStore>, runs: Arc<AtomicU64>, time: Duration) -> Outcome {
+    let begun = Instant::now();
+    while begun.elapsed() < time {
+        let execution = execution()?;
+        let work = Work {
+            input: Sealed(vec![7; INPUT]),
+            scopes: Scopes::all(),
+            tier: None,
+            priority: 0,
+            run_at: execution.created_at,
+            deadline: execution.created_at + Duration::from_secs(900),
+            group: None,
+        };
+        let (idempotency, claimed, most_queued) = (None, None, u64::MAX);
+        let run = Enqueue { execution, work, idempotency, claimed, most_queued };
+        if store.enqueue(&[run]).await? != [Enqueued::New(None)] {
+            return Err("a run was not queued".into());
+        }
+        runs.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// Claims and ends a batch; false when nothing is left.
+async fn drain(store: &SqliteStore, runs: &AtomicU64) -> Outcome<bool> {
+    let now = Timestamp::now();
+    let want = Claim {
+        worker: Worker("bench".into()),
+        now,
+        until: now + Duration::from_secs(60),
+        most: BATCH,
+        after: None,
+        saturated: Vec::new(),
+    };
+    let claimed = store.claim(&want).await?;
+    let done = claimed.into_iter().map(|claimed| Finished {
+        lease: claimed.lease,
+        execution: ended(claimed.execution),
+        outcome: Some(Sealed(vec![7; 64])),
+        run_at: now,
+        is_undone: false,
+    });
+    let done: Vec<_> = done.collect();
+    store.finish(&done).await?;
+    runs.fetch_add(done.len() as u64, Ordering::Relaxed);
+    Ok(!done.is_empty())
+}
+
+fn ended(run: Execution) -> Execution {
+    let ended_at = Some(Timestamp::now());
+    Execution { state: State::Success, progress: 100, upstream_status: Some(200), ended_at, ..run }
+}
+
+/// Runs that ended before, with their bodies.
+async fn fill(store: &SqliteStore, history: u64) -> Outcome {
+    let begun = Instant::now();
+    for _ in 0..history / 2000 {
+        let runs = (0..2000).map(|_| {
+            let execution = ended(execution()?);
+            let (input, outcome) = (Some(Sealed(vec![7; INPUT])), Some(Sealed(vec![7; 64])));
+            Ok(Recorded { execution, input, outcome, replay: None })
+        });
+        store.record(&runs.collect::<Outcome<Vec<_>>>()?).await?;
+    }
+    if history > 0 {
+        let rate = (history as f64 / begun.elapsed().as_secs_f64()).round();
+        print(&json!({ "queue": "store", "what": "record", "jobs": history, "jobs_per_s": rate }));
+    }
+    Ok(())
+}
+
+/// Pages of everything, of one state and of one action.
+async fn list(store: &SqliteStore, history: u64) -> Outcome {
+    let all = ExecutionFilter::default();
+    let namespace = Some(Slug::parse("bench")?);
+    let filters = [
+        ("all", all.clone()),
+        ("success", ExecutionFilter { state: Some(State::Success), ..all.clone() }),
+        ("namespace", ExecutionFilter { namespace: namespace.clone(), ..all.clone() }),
+        ("action", ExecutionFilter { namespace, name: Some(Slug::parse("noop")?), ..all }),
+    ];
+    for (what, filter) in filters {
+        let begun = Instant::now();
+        for _ in 0..200 {
+            store.executions(&OwnerId::standard(), &filter).await?;
+        }
+        let each = begun.elapsed().as_micros() / 200;
+        print(&json!({ "queue": "store", "what": format!("list {what}"), "history": history,
+            "us": each as u64 }));
+    }
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! Ending attempts: what was done is not forgotten because the store stumbles.
+
+use std::time::Duration;
+
+use super::{
+    Shared,
+    live::{Held, Why},
+};
+use crate::{
+    error::ErrorKind,
+    executor::Kept,
+    record::{execution::Execution, run::Finished},
+};
+
+/// How long to wait after the store refused.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How often an attempt is ended that the store calls damaged, or that has to stop.
+const TRIES: u32 = 5;
+
+impl Shared {
+    /// Ends the attempt durably; `None` when the run is no longer ours. A store that does not
+    /// answer is asked again for as long as the lease is held: what was done must not be done anew.
+    pub(super) async fn finish(&self, mut done: Finished, held: &Held) -> Option<Execution> {
+        let mut tries = 0;
+        loop {
+            match self.store.finish(std::slice::from_ref(&done)).await {
+                Ok(kept) if kept.first() == Some(&true) => {
+                    if done.execution.state.is_final() && held.has_spilled() {
+                        self.forget_steps(&done).await;
+                    }
+                    return Some(done.execution);
+                }
+                Ok(_) => {
+                    let lease = held.lease();
+                    if lease.fencing == done.lease.fencing {
+                        self.lost(&done.execution);
+                        return None;
+                    }
+                    // This process claimed it again without noticing.
+                    done.lease = lease;
+                }
+                Err(error) => {
+                    tries += 1;
+                    let is_passing = error.kind() == ErrorKind::Unavailable && held.why().is_none();
+                    if matches!(held.why(), Some(Why::Lost | Why::Ended))
+                        || (tries >= TRIES && !is_passing)
+                    {
+                        let (id, error) = (done.execution.id, error.log_line());
+                        tracing::error!(execution = %id, error, "the end of a run is not recorded");
+                        return None;
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Removes the artifacts of a run that ended, but for its result. What stays goes with the run.
+    async fn forget_steps(&self, done: &Finished) {
+        let (owner, id) = (&done.execution.owner, done.execution.id);
+        let open = |sealed| self.executor.open_outcome(owner, id, sealed);
+        let forgotten = match done.outcome.as_ref().map(open).transpose() {
+            Ok(Some(Kept::Spilled(_, _, result))) => {
+                self.artifacts.forget(owner, id, Some(result)).await
+            }
+            Ok(_) => self.artifacts.forget(owner, id, None).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = forgotten {
+            tracing::warn!(execution = %id, error = %error.log_line(), "artifacts of steps stay");
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! Submitting runs, and waiting for those that somebody waits for.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{
+    Invoked, OnDeadline, Run, Runs, Shared, Submission, Submitted,
+    live::{Held, Slot, Why},
+};
+use crate::{
+    access::{Admitted, Caller, Intent, authorize},
+    call::{CallRequest, Outcome, Reply},
+    catalog::Action,
+    clock::Deadline,
+    error::{Error, ErrorKind, Result},
+    executor::{self, Event},
+    id::ExecutionId,
+    record::{
+        execution::{Class, Execution, Idempotency, State, Timing},
+        run::{Claimed, Enqueue, Enqueued, Group, Lease, Work},
+        scope::Scope,
+    },
+};
+
+/// The longest delay of a submission.
+const LONGEST_DELAY: Duration = Duration::from_secs(30 * 24 * 3600);
+/// When somebody whose queue is full may come again.
+const FULL: Duration = Duration::from_secs(5);
+
+/// How much longer a run may take than whoever waits for it.
+const SLACK: Duration = Duration::from_secs(1);
+
+/// What a run needs to know of its action.
+struct Meant {
+    execution: Execution,
+    group: Option<Group>,
+    deadline: Option<Duration>,
+}
+
+impl Runs {
+    /// Submits a run: it is on disk when this returns, and goes to its end by itself.
+    ///
+    /// A repeat of a request with the same idempotency key and inputs gives the run that the first
+    /// one made, whether or not it has ended.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ScopeMissing`], [`ErrorKind::NotFound`], [`ErrorKind::InvalidInput`],
+    /// [`ErrorKind::RateLimited`], [`ErrorKind::IdempotencyMismatch`], and
+    /// [`ErrorKind::Unavailable`] when the queue is full, the engine stops, or the store does not
+    /// answer. That there is no connection is no error here: the run ends in it.
+    pub async fn submit(&self, admitted: &Admitted, submission: Submission) -> Result<Submitted> {
+        let prepared = self.shared.prepare(admitted, &submission).await?;
+        let shared = self.shared.clone();
+        // Whoever asks may hang up; what the store then has is ours to work on nevertheless.
+        let kept = self.shared.tasks.spawn(async move { shared.keep(prepared).await });
+        kept.await.map_err(Error::internal)?
+    }
+
+    /// Runs an action and waits for its end, at most as long as its call may take.
+    ///
+    /// An endpoint is called as by [`Engine::execute`](crate::Engine::execute), a skill goes
+    /// through the queue. Past its time a run is stopped, and the error names it
+    /// ([`Error::execution`]) - or, with [`OnDeadline::Continue`], goes on by itself.
+    ///
+    /// # Errors
+    /// Those of [`Runs::submit`]; for an endpoint those of
+    /// [`Executor::execute`](crate::executor::Executor::execute); [`ErrorKind::Timeout`];
+    /// [`ErrorKind::Conflict`] when a request with the same idempotency key has not ended. A skill
+    /// that fails is no error of this call: see [`Run::outcome`].
+    pub async fn invoke(
+        &self,
+        admitted: &Admitted,
+        mut submission: Submission,
+        on_deadline: OnDeadline,
+    ) -> Result<Invoked> {
+        let is_endpoint =
+            self.shared.executor.catalog.load().find(&submission.call.action).is_some();
+        let is_plain = submission.delay.is_none() && submission.version.is_none();
+        if is_endpoint && is_plain && on_deadline == OnDeadline::Abort {
+            submission.call.keeps_bodies = true;
+            let reply = self.call(admitted, submission.call).await?;
+            return self.called(admitted.caller(), reply).await.map(Invoked::Ended);
+        }
+        let settings = &self.shared.executor.settings;
+        let time = submission.call.timeout.unwrap_or(settings.timeout);
+        let deadline = Deadline::after(time.min(settings.longest_timeout));
+        let aborts = on_deadline == OnDeadline::Abort;
+        if on_deadline == OnDeadline::Continue {
+            // It bounds the waiting, not what goes on afterwards.
+            submission.call.timeout = None;
+        }
+        if aborts {
+            // The one who waits stops it; the run's own end is for the case that nobody waits.
+            submission.deadline = Some(deadline.remaining() + SLACK);
+        }
+        let Submitted { id, is_replay } = self.submit(admitted, submission).await?;
+        let caller = admitted.caller();
+        if is_replay {
+            let run = self.get(caller, id).await?;
+            return match run.execution.state.is_final() {
+                true => Ok(Invoked::Ended(Box::new(Run { is_replay, ..run }))),
+                false => Err(unfinished()),
+            };
+        }
+        let run = self.wait(caller, id, deadline).await?;
+        match run.execution.state.is_final() {
+            true => Ok(Invoked::Ended(Box::new(run))),
+            false if aborts => self.abort(caller, id).await.map(Invoked::Ended),
+            false => Ok(Invoked::Continues(id)),
+        }
+    }
+
+    /// Calls an endpoint, past the queue. A call with an idempotency key goes on to its end even
+    /// when this future is dropped: its outcome is there for whoever repeats it.
+    pub(crate) async fn call(&self, admitted: &Admitted, call: CallRequest) -> Result<Reply> {
+        let executor = self.shared.executor.clone();
+        if call.idempotency_key.is_none() {
+            return executor.execute(admitted, &call).await;
+        }
+        let admitted = admitted.clone();
+        let run = self.shared.calls.spawn(async move { executor.execute(&admitted, &call).await });
+        run.await.map_err(Error::internal)?
+    }
+
+    /// The run behind an answer.
+    async fn called(&self, caller: &Caller, reply: Reply) -> Result<Box<Run>> {
+        let execution = self.execution(caller, reply.execution).await?;
+        let is_replay = reply.is_replay;
+        let outcome = Some(Outcome::Answer { status: reply.status, data: reply.data });
+        Ok(Box::new(Run { execution, outcome, input: None, result_bytes: None, is_replay }))
+    }
+
+    /// Stops a run whose time is up.
+    async fn abort(&self, caller: &Caller, id: ExecutionId) -> Result<Box<Run>> {
+        let error = Error::new(ErrorKind::Timeout, "the run did not end before the deadline");
+        let error = error.of_run(id);
+        let mut run = self.execution(caller, id).await?;
+        let is_ours = self.shared.end(&mut run, State::Error, &error).await?;
+        if is_ours {
+            return Err(error);
+        }
+        // It ended in the very last moment.
+        self.get(caller, id).await.map(Box::new)
+    }
+}
+
+impl Shared {
+    async fn prepare(&self, admitted: &Admitted, asked: &Submission) -> Result<Enqueue> {
+        if self.is_closed() {
+            return Err(stopping());
+        }
+        let caller = admitted.caller();
+        let Submission { call, priority, delay, deadline, .. } = asked;
+        let scope = Scope::Action(call.action.clone());
+        authorize(caller, &Intent { scope, class: None }).allowed()?;
+        // Read before the other time: a run that may begin at once has begun to wait by then.
+        let base = self.now();
+        let now = self.clock.now();
+        let meant = self.meant(admitted, asked, now).await?;
+        let id = meant.execution.id;
+        let delay = delay.unwrap_or_default();
+        if delay > LONGEST_DELAY {
+            let issue = "expected a delay of at most 30 days";
+            return Err(Error::invalid(issue).detail("delay", issue));
+        }
+        let life = deadline.or(meant.deadline).unwrap_or(self.settings.deadline);
+        let life = life.min(self.settings.longest_deadline);
+        let run_at = base.checked_add(delay).map_err(Error::internal)?;
+        let work = Work {
+            input: self.executor.seal_input(&caller.owner, id, call)?,
+            scopes: caller.scopes.clone(),
+            tier: caller.tier.clone(),
+            priority: *priority,
+            run_at,
+            deadline: run_at.checked_add(life).map_err(Error::internal)?,
+            group: meant.group,
+        };
+        let enqueue = Enqueue {
+            work,
+            idempotency: self.idempotency(caller, call, now)?,
+            execution: meant.execution,
+            claimed: None,
+            most_queued: self.settings.depth,
+        };
+        Ok(enqueue)
+    }
+
+    /// Finds the action and checks the inputs.
+    async fn meant(
+        &self,
+        admitted: &Admitted,
+        asked: &Submission,
+        now: Timestamp,
+    ) -> Result<Meant> {
+        let (caller, call) = (admitted.caller(), &asked.call);
+        let action = self.action(asked)?;
+        if let Some(per_minute) = action.rate_limit() {
+            self.keys.admit_action(admitted, &call.action, per_minute).await?;
+        }
+        let inputs = Value::Object(call.params.clone());
+        let (mut group, mut deadline, mut version) = (None, None, None);
+        let (revision, class) = match &action {
+            Action::Endpoint(operation) => {
+                let info = operation.endpoint.info();
+                info.schema.check(&inputs)?;
+                (info.revision.clone(), info.class)
+            }
+            Action::Skill(skill) => {
+                let info = skill.info();
+                for scope in &info.scopes {
+                    let intent = Intent { scope: scope.clone(), class: Some(info.class) };
+                    authorize(caller, &intent).allowed()?;
+                }
+                info.input.check(&inputs)?;
+                (group, deadline) = (info.group.clone(), info.deadline);
+                version = Some(info.version);
+                (info.revision(), info.class)
+            }
+        };
+        let meaning = (revision, class);
+        let mut execution = execution(caller, &action, meaning, now)?;
+        execution.version = version;
+        Ok(Meant { execution, group, deadline })
+    }
+
+    fn action(&self, asked: &Submission) -> Result<Action> {
+        let (name, catalog) = (&asked.call.action, self.executor.catalog.load());
+        let found = match asked.version {
+            None => catalog.action(name),
+            Some(version) => {
+                catalog.skill(&name.namespace, version, &name.name).cloned().map(Action::Skill)
+            }
+        };
+        let is_active = |action: &Action| match action {
+            Action::Endpoint(_) => true,
+            Action::Skill(skill) => skill.info().is_active,
+        };
+        found.filter(is_active).ok_or_else(|| {
+            let version = asked.version.map(|v| format!(" in version {v}")).unwrap_or_default();
+            Error::not_found(format!("there is no action `{name}`{version}"))
+        })
+    }
+
+    fn idempotency(
+        &self,
+        caller: &Caller,
+        call: &CallRequest,
+        now: Timestamp,
+    ) -> Result<Option<Idempotency>> {
+        let Some(key) = &call.idempotency_key else { return Ok(None) };
+        executor::check_key(key)?;
+        let named = call.connection.as_deref();
+        let expires_at = now.checked_add(self.executor.settings.idempotency);
+        Ok(Some(Idempotency {
+            key: key.clone(),
+            inputs: executor::hash(&call.params, named, caller.user.as_ref())?,
+            expires_at: expires_at.map_err(Error::internal)?,
+        }))
+    }
+
+    /// Keeps the run, and begins to work on it when a place is free and nobody waits for it.
+    async fn keep(self: Arc<Self>, mut enqueue: Enqueue) -> Result<Submitted> {
+        let id = enqueue.execution.id;
+        let claimed = self.claim_for(&mut enqueue);
+        let outcome = self.store.enqueue(std::slice::from_ref(&enqueue)).await;
+        let enqueued = match outcome {
+            Ok(mut all) => all.pop().ok_or_else(|| Error::internal("an enqueue said nothing")),
+            Err(error) => Err(error),
+        };
+        let claimed = claimed.filter(|(held, _)| {
+            let is_claimed = matches!(enqueued, Ok(Enqueued::New(Some(_))));
+            if !is_claimed {
+                self.live.release(id, held);
+            }
+            is_claimed
+        });
+        if claimed.is_none() {
+            self.freed(false);
+        }
+        match enqueued? {
+            Enqueued::New(lease) => {
+                self.executor.observer.hear(&Event::Submitted(&enqueue.execution));
+                match (lease, claimed) {
+                    (Some(lease), Some((held, slot))) => {
+                        let Enqueue { mut execution, work, .. } = enqueue;
+                        execution.state = State::Running;
+                        execution.attempts = 1;
+                        execution.started_at = Some(execution.created_at);
+                        let claimed = Claimed {
+                            lease,
+                            execution,
+                            work,
+                            crashes: 0,
+                            may_have_happened: false,
+                        };
+                        self.served(&claimed.execution);
+                        self.start(claimed, held, slot);
+                    }
+                    _ => self.waits(enqueue.work.run_at),
+                }
+                Ok(Submitted { id, is_replay: false })
+            }
+            Enqueued::Same(id) => Ok(Submitted { id, is_replay: true }),
+            Enqueued::Differs => {
+                let message = "this idempotency key was used with other inputs: take a new one";
+                Err(Error::new(ErrorKind::IdempotencyMismatch, message))
+            }
+            Enqueued::Full => {
+                let message = "too many runs wait: try again when some of them have ended";
+                Err(Error::new(ErrorKind::Unavailable, message).retry_after(FULL))
+            }
+        }
+    }
+
+    /// A place for the run, if it may have one before it is even queued.
+    fn claim_for(&self, enqueue: &mut Enqueue) -> Option<(Arc<Held>, Slot)> {
+        let now = enqueue.execution.created_at;
+        if self.has_backlog() || enqueue.work.run_at > now {
+            return None;
+        }
+        let run = &enqueue.execution;
+        let slot = self.live.slot(&run.owner)?;
+        let steady = self.clock.steady();
+        let until = self.now().checked_add(self.settings.lease).ok()?;
+        enqueue.claimed = Some((self.worker.clone(), until));
+        let lease = Lease {
+            owner: run.owner.clone(),
+            id: run.id,
+            worker: self.worker.clone(),
+            fencing: 1,
+            until,
+        };
+        let held = Held::new(lease, steady, self.settings.lease);
+        self.live.hold(run.id, held.clone());
+        Some((held, slot))
+    }
+
+    /// Ends a run that is not final in an error; false when it was final already.
+    pub(crate) async fn end(
+        &self,
+        run: &mut Execution,
+        state: State,
+        error: &Error,
+    ) -> Result<bool> {
+        let id = run.id;
+        if run.state.is_final() {
+            return Ok(false);
+        }
+        let mut ended = run.clone();
+        (ended.state, ended.progress) = (state, 100);
+        ended.error = (state == State::Error).then(|| error.kind());
+        ended.ended_at = Some(self.clock.now());
+        let failure = Outcome::Failed(error.into());
+        let outcome = self.executor.seal_outcome(&run.owner, id, &failure)?;
+        let stands = self.store.end(&ended, Some(&outcome)).await?;
+        let stands =
+            stands.ok_or_else(|| Error::not_found("there is no execution with this id"))?;
+        let is_ours = stands.state == state && stands.ended_at == ended.ended_at;
+        *run = stands;
+        if is_ours {
+            if let Some(held) = self.live.held(id) {
+                held.stop(Why::Ended);
+            }
+            self.executor.under_way.stop(id);
+            if run.version.is_some() {
+                // Artifacts of its steps. What is not gone now goes with the run.
+                drop(self.artifacts.forget(&run.owner, id, None).await);
+            }
+            self.executor.observer.hear(&Event::Ended(run));
+            self.live.signal(id);
+            self.wake.notify_one();
+        }
+        Ok(is_ours)
+    }
+}
+
+/// The row of a run that waits.
+fn execution(
+    caller: &Caller,
+    action: &Action,
+    (revision, class): (String, Class),
+    now: Timestamp,
+) -> Result<Execution> {
+    Ok(Execution {
+        id: ExecutionId::fresh(now)?,
+        owner: caller.owner.clone(),
+        user: caller.user.clone(),
+        key: caller.key(),
+        action: action.name(),
+        version: None,
+        revision,
+        class,
+        connection: None,
+        app: None,
+        parent: None,
+        state: State::Queued,
+        progress: 0,
+        attempts: 0,
+        upstream_status: None,
+        error: None,
+        timing: Timing::default(),
+        created_at: now,
+        started_at: None,
+        ended_at: None,
+    })
+}
+
+fn unfinished() -> Error {
+    let message = "a run with this idempotency key has not ended";
+    Error::new(ErrorKind::Conflict, message)
+}
+
+pub(super) fn stopping() -> Error {
+    Error::new(ErrorKind::Unavailable, "the engine is stopping")
+}

@@ -1,0 +1,81 @@
+//! Cases: webhooks.
+
+use std::sync::Arc;
+
+use super::fixture::{acme, at, at_once, rival, sealed, user};
+use crate::{
+    ErrorKind,
+    id::WebhookId,
+    record::webhook::{Event, Subscription},
+    store::Store,
+};
+
+/// A subscription of acme made at `seconds`.
+pub(super) fn webhook(seconds: i64) -> Subscription {
+    Subscription {
+        id: WebhookId::fresh(at(seconds)).unwrap(),
+        owner: acme(),
+        user: None,
+        url: "https://hooks.example.com/skill".into(),
+        events: vec![Event::ExecutionFailed],
+        tool_ids: Vec::new(),
+        secret: sealed("secret"),
+        created_at: at(seconds),
+    }
+}
+
+pub(super) async fn a_webhook_reads_back_as_it_was_kept(store: Arc<dyn Store>) {
+    let full = Subscription {
+        user: user("ann"),
+        url: "https://hooks.example.com/é?a='b'\"".into(),
+        events: Event::ALL.to_vec(),
+        tool_ids: vec!["github-list-prs".into(), "weather".into()],
+        ..webhook(1)
+    };
+    for kept in [webhook(0), full] {
+        assert!(store.insert_webhook(&kept, 9).await.unwrap());
+        assert_eq!(store.webhooks(&acme()).await.unwrap()[0], kept);
+    }
+    let again = store.webhooks(&acme()).await.unwrap().remove(0);
+    let error = store.insert_webhook(&again, 9).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Internal);
+}
+
+pub(super) async fn webhooks_are_listed_the_newest_first(store: Arc<dyn Store>) {
+    let webhooks: Vec<_> = (0..4).map(webhook).collect();
+    for n in [2, 0, 3, 1] {
+        assert!(store.insert_webhook(&webhooks[n], 9).await.unwrap());
+    }
+    let listed = store.webhooks(&acme()).await.unwrap();
+    assert_eq!(listed, webhooks.into_iter().rev().collect::<Vec<_>>());
+}
+
+pub(super) async fn a_deleted_webhook_is_gone(store: Arc<dyn Store>) {
+    let (gone, left) = (webhook(0), webhook(1));
+    for kept in [&gone, &left] {
+        assert!(store.insert_webhook(kept, 9).await.unwrap());
+    }
+    assert!(store.delete_webhook(&acme(), gone.id).await.unwrap());
+    assert!(!store.delete_webhook(&acme(), gone.id).await.unwrap());
+    assert_eq!(store.webhooks(&acme()).await.unwrap(), [left]);
+}
+
+pub(super) async fn parallel_webhooks_stop_at_the_cap(store: Arc<dyn Store>) {
+    let elsewhere = Subscription { owner: rival(), ..webhook(0) };
+    assert!(store.insert_webhook(&elsewhere, 1).await.unwrap());
+    let kept =
+        at_once(&store, 50, async |store, n| store.insert_webhook(&webhook(n), 7).await.unwrap());
+    assert_eq!(kept.await.into_iter().filter(|kept| *kept).count(), 7);
+    let known = store.webhooks(&acme()).await.unwrap();
+    assert_eq!(known.len(), 7);
+    assert!(store.delete_webhook(&acme(), known[0].id).await.unwrap());
+    assert!(store.insert_webhook(&webhook(99), 7).await.unwrap());
+}
+
+pub(super) async fn another_owners_webhook_acts_like_a_missing_one(store: Arc<dyn Store>) {
+    let mine = webhook(0);
+    assert!(store.insert_webhook(&mine, 9).await.unwrap());
+    assert_eq!(store.webhooks(&rival()).await.unwrap(), []);
+    assert!(!store.delete_webhook(&rival(), mine.id).await.unwrap());
+    assert_eq!(store.webhooks(&acme()).await.unwrap(), [mine]);
+}

@@ -1,0 +1,79 @@
+//! Pages of a listing.
+
+use serde_json::{Map, Value, json};
+use skill_core::Error;
+
+use crate::{app::Context, app::route::Operation};
+
+/// How many a page holds when nobody says.
+const USUAL: u64 = 50;
+/// How many a page holds at most.
+const MOST: u64 = 100;
+
+/// Which part of a listing is wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) limit: u64,
+    pub(super) offset: u64,
+}
+
+/// Reads `limit` and `offset`.
+pub(super) fn bounds(cx: &Context) -> Result<Bounds, Error> {
+    let query = cx.query();
+    let limit = query.number("limit", 1, MOST)?.unwrap_or(USUAL);
+    let offset = query.number("offset", 0, i64::MAX as u64)?.unwrap_or(0);
+    Ok(Bounds { limit, offset })
+}
+
+/// One page.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) items: Vec<Value>,
+    pub(super) total: u64,
+    pub(super) bounds: Bounds,
+}
+
+impl Page {
+    /// Cuts a page out of everything.
+    pub(super) fn cut<T>(all: &[T], bounds: Bounds, show: impl Fn(&T) -> Value) -> Self {
+        let skip = usize::try_from(bounds.offset).unwrap_or(usize::MAX);
+        let most = usize::try_from(bounds.limit).unwrap_or(usize::MAX);
+        let items = all.iter().skip(skip).take(most).map(show).collect();
+        Self { items, total: all.len() as u64, bounds }
+    }
+
+    /// The page as an answer, its items under `name`.
+    pub(super) fn named(self, name: &str) -> Value {
+        let Bounds { limit, offset } = self.bounds;
+        let end = offset.saturating_add(self.items.len() as u64);
+        Value::from(Map::from_iter([
+            (name.to_owned(), self.items.into()),
+            ("total".to_owned(), self.total.into()),
+            ("limit".to_owned(), limit.into()),
+            ("offset".to_owned(), offset.into()),
+            ("has_more".to_owned(), (end < self.total).into()),
+        ]))
+    }
+}
+
+/// Documents the query of a listing.
+pub(super) fn query(operation: Operation) -> Operation {
+    let limit = json!({"type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL});
+    operation
+        .query("limit", limit)
+        .query("offset", json!({"type": "integer", "minimum": 0, "default": 0}))
+}
+
+/// Documents a page of items under `name`.
+pub(super) fn schema(name: &str, item: Value) -> Value {
+    let items = json!({"type": "array", "items": item});
+    json!({
+        "type": "object",
+        "required": [name, "total", "limit", "offset", "has_more"],
+        "properties": {
+            name: items,
+            "total": {"type": "integer"}, "limit": {"type": "integer"},
+            "offset": {"type": "integer"}, "has_more": {"type": "boolean"},
+        },
+    })
+}

@@ -1,0 +1,10 @@
+//! The *tools* dialect.
+
+mod catalog;
+mod events;
+mod executions;
+mod invoke;
+mod keys;
+mod queued;
+mod quotas;
+mod webhooks;
