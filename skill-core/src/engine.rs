@@ -1,13 +1,14 @@
 //! The engine: everything wired together, for a program to embed.
 
+mod parts;
 mod sweep;
 
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
+use self::parts::Parts;
 use crate::{
     access::{Admission, Admitted, Caller, Keys, Plans},
     apps::Apps,
@@ -19,7 +20,7 @@ use crate::{
     connections::Connections,
     credential::{CredentialStore, Vault, seal::Keyring},
     error::{Error, Result},
-    executor::{Executor, Flights, History, Observer, Renewer, Settings, Silent, UnderWay},
+    executor::{Executor, History, Observer, Settings, Silent},
     integration::Integration,
     link::{Links, Pages},
     name::OwnerId,
@@ -220,6 +221,11 @@ impl Engine {
         self.0.parts.store.ping().await
     }
 
+    /// Takes no more runs and begins none: what is under way goes on.
+    pub fn close(&self) {
+        self.0.runs.shared.close();
+    }
+
     /// Takes no more runs, lets those under way end within their time and gives the others back to
     /// the queue, as the first part of [`Engine::stop`]: calls under way go on.
     pub async fn drain(&self) {
@@ -413,98 +419,19 @@ impl Builder {
         };
         let executor = Arc::new(parts.executor(catalog, self.settings, &tasks));
         let connector = parts.connector((executor.clone(), &tasks), self.return_urls);
-        let (webhooks, plans) = (parts.webhooks(), self.plans);
         let (keys, calls) = (parts.keys.clone(), tasks.clone());
         let needed = queue::Parts { executor: executor.clone(), keys, calls };
         let runs = Runs::start(needed, self.queue).await?;
         Ok(Engine(Arc::new(Inner {
+            webhooks: parts.webhooks(),
+            plans: self.plans,
             parts,
             executor,
             connector,
-            webhooks,
             runs,
-            plans,
             tasks,
             workers,
             stop,
         })))
-    }
-}
-
-/// What the engine's modules share.
-struct Parts {
-    store: Arc<dyn Store>,
-    vault: Arc<Vault>,
-    credentials: Arc<dyn CredentialStore>,
-    connections: Arc<Connections>,
-    apps: Arc<Apps>,
-    keys: Arc<Keys>,
-    links: Arc<Links>,
-    history: Arc<History>,
-    transport: Arc<dyn Transport>,
-    observer: Arc<dyn Observer>,
-    artifacts: Artifacts,
-    clock: Arc<dyn Clock>,
-}
-
-impl Parts {
-    fn executor(&self, catalog: Catalog, settings: Settings, tasks: &TaskTracker) -> Executor {
-        let renewer = Arc::new(Renewer {
-            store: self.store.clone(),
-            credentials: self.credentials.clone(),
-            connections: self.connections.clone(),
-            apps: self.apps.clone(),
-            transport: self.transport.clone(),
-            clock: self.clock.clone(),
-            observer: self.observer.clone(),
-            tasks: tasks.clone(),
-            flights: Flights::default(),
-        });
-        Executor {
-            settings,
-            catalog: ArcSwap::from_pointee(catalog),
-            keys: self.keys.clone(),
-            store: self.store.clone(),
-            vault: self.vault.clone(),
-            credentials: self.credentials.clone(),
-            artifacts: self.artifacts.clone(),
-            connections: self.connections.clone(),
-            renewer,
-            links: self.links.clone(),
-            transport: self.transport.clone(),
-            history: self.history.clone(),
-            under_way: UnderWay::default(),
-            observer: self.observer.clone(),
-            clock: self.clock.clone(),
-        }
-    }
-
-    fn webhooks(&self) -> Webhooks {
-        Webhooks {
-            store: self.store.clone(),
-            vault: self.vault.clone(),
-            transport: self.transport.clone(),
-            clock: self.clock.clone(),
-        }
-    }
-
-    fn connector(
-        &self,
-        (executor, tasks): (Arc<Executor>, &TaskTracker),
-        return_urls: BTreeSet<String>,
-    ) -> Connector {
-        Connector {
-            store: self.store.clone(),
-            vault: self.vault.clone(),
-            credentials: self.credentials.clone(),
-            connections: self.connections.clone(),
-            apps: self.apps.clone(),
-            keys: self.keys.clone(),
-            links: self.links.clone(),
-            executor,
-            clock: self.clock.clone(),
-            return_urls,
-            tasks: tasks.clone(),
-        }
     }
 }

@@ -42,7 +42,8 @@ type Done = std::future::Ready<Result<()>>;
 type Made = Function<Nothing, (), fn(crate::skill::SkillContext, Nothing) -> Done>;
 
 fn github() -> Catalog {
-    Catalog::build(bundled(&BTreeMap::new()).unwrap(), []).unwrap()
+    let all = bundled(&BTreeMap::new()).unwrap().into_iter();
+    Catalog::build(all.filter(|one| one.info().slug.as_str() == "github"), []).unwrap()
 }
 
 fn name(namespace: &str, name: &str) -> ActionName {
@@ -56,7 +57,7 @@ fn ids(catalog: &Catalog, filter: &ToolFilter) -> (Vec<String>, u64) {
 }
 
 fn search(catalog: &Catalog, text: &str) -> Vec<String> {
-    let filter = ToolFilter { search: Some(text.to_owned()), limit: 100, ..ToolFilter::default() };
+    let filter = ToolFilter { search: Some(text.to_owned()), limit: 1000, ..ToolFilter::default() };
     ids(catalog, &filter).0
 }
 

@@ -24,7 +24,6 @@ use crate::{
     executor::{Event, Gate, Sending, retry_after},
     id,
     record::{
-        Sealed,
         audit::Actor,
         execution::{Execution, State},
         run::{Claimed, Finished, Work},
@@ -480,23 +479,4 @@ impl Shared {
             self.waits(run_at);
         }
     }
-
-    /// The outcome as it is kept. One that is too large for its row, and cannot be kept elsewhere
-    /// either, is held out until it can or the lease is lost.
-    async fn sealed(&self, run: &Execution, over: &Outcome, held: &Held) -> Result<Sealed> {
-        let whose = (&run.owner, run.id);
-        loop {
-            let kept = self.executor.keep_outcome(whose, over, self.settings.result_bytes).await;
-            match kept {
-                Err(error) if error.kind() == ErrorKind::Unavailable && held.why().is_none() => {
-                    tracing::warn!(execution = %run.id, error = %error.log_line(), "not kept yet");
-                    tokio::time::sleep(PAUSE).await;
-                }
-                kept => return kept,
-            }
-        }
-    }
 }
-
-/// How long to wait after an outcome could not be kept.
-const PAUSE: Duration = Duration::from_secs(1);

@@ -7,9 +7,10 @@ use super::{
     live::{Held, Why},
 };
 use crate::{
-    error::ErrorKind,
+    call::Outcome,
+    error::{ErrorKind, Result},
     executor::Kept,
-    record::{execution::Execution, run::Finished},
+    record::{Sealed, execution::Execution, run::Finished},
 };
 
 /// How long to wait after the store refused.
@@ -51,6 +52,27 @@ impl Shared {
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
+            }
+        }
+    }
+
+    /// The outcome as it is kept. One that is too large for its row, and cannot be kept elsewhere
+    /// either, is held out until it can or the lease is lost.
+    pub(super) async fn sealed(
+        &self,
+        run: &Execution,
+        over: &Outcome,
+        held: &Held,
+    ) -> Result<Sealed> {
+        let whose = (&run.owner, run.id);
+        loop {
+            let kept = self.executor.keep_outcome(whose, over, self.settings.result_bytes).await;
+            match kept {
+                Err(error) if error.kind() == ErrorKind::Unavailable && held.why().is_none() => {
+                    tracing::warn!(execution = %run.id, error = %error.log_line(), "not kept yet");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                kept => return kept,
             }
         }
     }

@@ -46,7 +46,7 @@ pub(super) fn of_skill(error: &Error) -> Verdict {
         Verdict::Final if error.is_retryable() && error.retry_state() != Retry::Exhausted => {
             Verdict::Transient
         }
-        verdict => verdict,
+        verdict @ (Verdict::Final | Verdict::Transient) => verdict,
     }
 }
 

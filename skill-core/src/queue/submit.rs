@@ -263,55 +263,45 @@ impl Shared {
     /// Keeps the run, and begins to work on it when a place is free and nobody waits for it.
     async fn keep(self: Arc<Self>, mut enqueue: Enqueue) -> Result<Submitted> {
         let id = enqueue.execution.id;
-        let claimed = self.claim_for(&mut enqueue);
-        let outcome = self.store.enqueue(std::slice::from_ref(&enqueue)).await;
-        let enqueued = match outcome {
-            Ok(mut all) => all.pop().ok_or_else(|| Error::internal("an enqueue said nothing")),
-            Err(error) => Err(error),
-        };
-        let claimed = claimed.filter(|(held, _)| {
-            let is_claimed = matches!(enqueued, Ok(Enqueued::New(Some(_))));
-            if !is_claimed {
-                self.live.release(id, held);
-            }
-            is_claimed
-        });
-        if claimed.is_none() {
-            self.freed(false);
-        }
-        match enqueued? {
-            Enqueued::New(lease) => {
-                self.executor.observer.hear(&Event::Submitted(&enqueue.execution));
-                match (lease, claimed) {
-                    (Some(lease), Some((held, slot))) => {
-                        let Enqueue { mut execution, work, .. } = enqueue;
-                        execution.state = State::Running;
-                        execution.attempts = 1;
-                        execution.started_at = Some(execution.created_at);
-                        let claimed = Claimed {
-                            lease,
-                            execution,
-                            work,
-                            crashes: 0,
-                            may_have_happened: false,
-                        };
-                        self.served(&claimed.execution);
-                        self.start(claimed, held, slot);
-                    }
-                    _ => self.waits(enqueue.work.run_at),
+        let place = self.claim_for(&mut enqueue);
+        let asked = std::slice::from_ref(&enqueue);
+        let enqueued = self.store.enqueue(asked).await.map(|mut all| all.pop());
+        if let Ok(Some(Enqueued::New(lease))) = enqueued {
+            self.executor.observer.hear(&Event::Submitted(&enqueue.execution));
+            match (lease, place) {
+                (Some(lease), Some((held, slot))) => {
+                    let claimed = claimed(enqueue, lease);
+                    self.served(&claimed.execution);
+                    self.start(claimed, held, slot);
                 }
-                Ok(Submitted { id, is_replay: false })
+                (_, place) => {
+                    self.leave(id, place);
+                    self.waits(enqueue.work.run_at);
+                }
             }
-            Enqueued::Same(id) => Ok(Submitted { id, is_replay: true }),
-            Enqueued::Differs => {
+            return Ok(Submitted { id, is_replay: false });
+        }
+        self.leave(id, place);
+        match enqueued? {
+            Some(Enqueued::Same(id)) => Ok(Submitted { id, is_replay: true }),
+            Some(Enqueued::Differs) => {
                 let message = "this idempotency key was used with other inputs: take a new one";
                 Err(Error::new(ErrorKind::IdempotencyMismatch, message))
             }
-            Enqueued::Full => {
+            Some(Enqueued::Full) => {
                 let message = "too many runs wait: try again when some of them have ended";
                 Err(Error::new(ErrorKind::Unavailable, message).retry_after(FULL))
             }
+            Some(Enqueued::New(_)) | None => Err(Error::internal("an enqueue said nothing")),
         }
+    }
+
+    /// Gives a place back that no run came to.
+    fn leave(&self, id: ExecutionId, place: Option<(Arc<Held>, Slot)>) {
+        let Some((held, slot)) = place else { return };
+        self.live.release(id, &held);
+        drop(slot);
+        self.freed(false);
     }
 
     /// A place for the run, if it may have one before it is even queued.
@@ -374,6 +364,14 @@ impl Shared {
         }
         Ok(is_ours)
     }
+}
+
+/// The run as the store claimed it on the way.
+fn claimed(enqueue: Enqueue, lease: Lease) -> Claimed {
+    let Enqueue { mut execution, work, .. } = enqueue;
+    (execution.state, execution.attempts) = (State::Running, 1);
+    execution.started_at = Some(execution.created_at);
+    Claimed { lease, execution, work, crashes: 0, may_have_happened: false }
 }
 
 /// The row of a run that waits.

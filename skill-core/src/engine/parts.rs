@@ -1,0 +1,105 @@
+//! The parts of an engine, and how they are put together.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use arc_swap::ArcSwap;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    access::Keys,
+    apps::Apps,
+    artifact::Artifacts,
+    catalog::Catalog,
+    clock::Clock,
+    connect::Connector,
+    connections::Connections,
+    credential::{CredentialStore, Vault},
+    executor::{Executor, Flights, History, Observer, Renewer, Settings, UnderWay},
+    link::Links,
+    store::Store,
+    transport::Transport,
+    webhooks::Webhooks,
+};
+
+/// What the engine's modules share.
+pub(super) struct Parts {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) vault: Arc<Vault>,
+    pub(super) credentials: Arc<dyn CredentialStore>,
+    pub(super) connections: Arc<Connections>,
+    pub(super) apps: Arc<Apps>,
+    pub(super) keys: Arc<Keys>,
+    pub(super) links: Arc<Links>,
+    pub(super) history: Arc<History>,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) observer: Arc<dyn Observer>,
+    pub(super) artifacts: Artifacts,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Parts {
+    pub(super) fn executor(
+        &self,
+        catalog: Catalog,
+        settings: Settings,
+        tasks: &TaskTracker,
+    ) -> Executor {
+        let renewer = Arc::new(Renewer {
+            store: self.store.clone(),
+            credentials: self.credentials.clone(),
+            connections: self.connections.clone(),
+            apps: self.apps.clone(),
+            transport: self.transport.clone(),
+            clock: self.clock.clone(),
+            observer: self.observer.clone(),
+            tasks: tasks.clone(),
+            flights: Flights::default(),
+        });
+        Executor {
+            settings,
+            catalog: ArcSwap::from_pointee(catalog),
+            keys: self.keys.clone(),
+            store: self.store.clone(),
+            vault: self.vault.clone(),
+            credentials: self.credentials.clone(),
+            artifacts: self.artifacts.clone(),
+            connections: self.connections.clone(),
+            renewer,
+            links: self.links.clone(),
+            transport: self.transport.clone(),
+            history: self.history.clone(),
+            under_way: UnderWay::default(),
+            observer: self.observer.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    pub(super) fn webhooks(&self) -> Webhooks {
+        Webhooks {
+            store: self.store.clone(),
+            vault: self.vault.clone(),
+            transport: self.transport.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    pub(super) fn connector(
+        &self,
+        (executor, tasks): (Arc<Executor>, &TaskTracker),
+        return_urls: BTreeSet<String>,
+    ) -> Connector {
+        Connector {
+            store: self.store.clone(),
+            vault: self.vault.clone(),
+            credentials: self.credentials.clone(),
+            connections: self.connections.clone(),
+            apps: self.apps.clone(),
+            keys: self.keys.clone(),
+            links: self.links.clone(),
+            executor,
+            clock: self.clock.clone(),
+            return_urls,
+            tasks: tasks.clone(),
+        }
+    }
+}
