@@ -124,27 +124,6 @@ impl Shared {
         }
     }
 
-    /// The outcome as it is kept. One that is too large for its row, and cannot be kept elsewhere
-    /// either, is held out until it can or the lease is lost.
-    pub(super) async fn sealed(
-        &self,
-        run: &Execution,
-        over: &Outcome,
-        held: &Held,
-    ) -> Result<Sealed> {
-        let whose = (&run.owner, run.id);
-        loop {
-            let kept = self.executor.keep_outcome(whose, over, self.settings.result_bytes).await;
-            match kept {
-                Err(error) if error.kind() == ErrorKind::Unavailable && held.why().is_none() => {
-                    tracing::warn!(execution = %run.id, error = %error.log_line(), "not kept yet");
-                    tokio::time::sleep(PAUSE).await;
-                }
-                kept => return kept,
-            }
-        }
-    }
-
     /// Removes the artifacts of a run that ended, but for its result. What stays goes with the run.
     async fn forget_steps(&self, done: &Finished) {
         let (owner, id) = (&done.execution.owner, done.execution.id);
