@@ -128,8 +128,12 @@ impl Options {
     }
 
     /// Both together, when they agree.
-    fn and(self, other: Self) -> Result<Self, Error> {
-        fn one<T: PartialEq>(name: &str, a: Option<T>, b: Option<T>) -> Result<Option<T>, Error> {
+    fn and(&self, other: &Self) -> Result<Self, Error> {
+        fn one<T: Copy + PartialEq>(
+            name: &str,
+            a: Option<T>,
+            b: Option<T>,
+        ) -> Result<Option<T>, Error> {
             if a.is_some() && b.is_some() && a != b {
                 let issue = "the query and the options say different things";
                 return Err(Error::invalid(format!("`{name}`: {issue}")).detail(name, issue));
@@ -175,11 +179,11 @@ fn submission(cx: &Context, call: CallRequest) -> Result<Submission, Error> {
     })
 }
 
+/// The inputs, and the options beside them.
+type Unwrapped = (Map<String, Value>, Map<String, Value>);
+
 /// Takes the inputs out of their wrapping, when that is what it is.
-fn unwrap(
-    mut body: Map<String, Value>,
-    tool: &Tool,
-) -> Result<(Map<String, Value>, Map<String, Value>), Error> {
+fn unwrap(mut body: Map<String, Value>, tool: &Tool) -> Result<Unwrapped, Error> {
     let is_wrapped = body.contains_key("inputs")
         && body.keys().all(|name| matches!(name.as_str(), "inputs" | "options"))
         && tool.inputs()["properties"].get("inputs").is_none();
@@ -203,7 +207,7 @@ async fn invoke(cx: Context) -> Result<Reply, Failure> {
     let idempotency_key = idempotency_key(&cx.headers)?;
     let (inputs, wrapped) = unwrap(cx.object()?, &tool)?;
     let (wrapped, connection) = Options::of_body(wrapped)?;
-    let options = options.and(wrapped)?;
+    let options = options.and(&wrapped)?;
     let call = CallRequest {
         action: tool.action.clone(),
         params: tool.call(inputs)?,

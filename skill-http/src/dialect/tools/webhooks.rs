@@ -56,7 +56,7 @@ pub(super) fn routes() -> Vec<Route> {
         }],
     });
     let listing = page::query(Operation::new("tools_list_webhooks", "List the subscriptions"))
-        .answer(200, "A page of them, the newest first", page::schema("items", schema()))
+        .answer(200, "A page of them, the newest first", page::schema("items", &schema()))
         .errors(&[400, 401, 403, 429, 500, 503]);
     let making = Operation::new("tools_create_webhook", "Keep a subscription")
         .body(body)
