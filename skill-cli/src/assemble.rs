@@ -26,7 +26,7 @@ use skill_core::{
     store::sqlite::SqliteStore,
     transport::{ReqwestTransport, egress::Egress},
 };
-use skill_http::{Metrics, Server, Settings};
+use skill_http::{Dialects, Metrics, Server, Settings};
 use url::Url;
 
 use crate::{config, config::Config, failure::Failure, home::Home};
@@ -360,6 +360,11 @@ fn settings(config: &Config, public: Url) -> anyhow::Result<Settings> {
     settings.hosts.clone_from(&config.hosts);
     settings.admin_secret =
         secret(config.admin_secret.as_ref(), config.admin_secret_file.as_deref())?;
+    let speaks = |dialect| config.dialects.contains(&dialect);
+    settings.dialects =
+        Dialects { proxy: speaks(config::Dialect::Proxy), tools: speaks(config::Dialect::Tools) };
+    settings.events_per_owner = config.limits.streams_per_owner.get();
+    settings.events_keep_alive = seconds(config.timeouts.stream_s.get());
     settings.mirror_status = config.mirror_status;
     settings.body_bytes = config.limits.body_bytes.get();
     settings.connections = config.limits.connections.get();

@@ -7,7 +7,10 @@ use std::{
     ops::Range,
 };
 
-use toml::de::{DeTable, DeValue};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 /// One thing that is wrong in a declaration.
 ///
@@ -32,25 +35,50 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A declaration while it is being read: its text and the problems found so far.
+/// One text of a declaration. Its spans count from `start`, so that a place says which text it is
+/// in.
 #[derive(Debug)]
-pub struct Source<'a> {
+struct Part<'a> {
     file: &'a str,
     text: &'a str,
+    start: usize,
+}
+
+/// A declaration while it is being read: its text, those that it extends, and the problems found
+/// so far.
+#[derive(Debug)]
+pub struct Source<'a> {
+    parts: Vec<Part<'a>>,
     problems: RefCell<BTreeSet<Problem>>,
 }
 
 impl<'a> Source<'a> {
     /// Returns a source that has no problems yet.
     pub fn new(file: &'a str, text: &'a str) -> Self {
-        Self { file, text, problems: RefCell::default() }
+        Self { parts: vec![Part { file, text, start: 0 }], problems: RefCell::default() }
+    }
+
+    /// Adds a declaration that this one, with what was added before, extends: what its tables have
+    /// holds wherever ours say nothing else.
+    #[must_use]
+    pub fn extending(mut self, file: &'a str, text: &'a str) -> Self {
+        let start = self.parts.last().map_or(0, |part| part.start + part.text.len() + 1);
+        self.parts.push(Part { file, text, start });
+        self
+    }
+
+    /// The string that stands under a key at the top of `text`, whatever else is wrong with it.
+    pub fn peek(text: &str, key: &str) -> Option<String> {
+        let (tree, _) = DeTable::parse_recoverable(text);
+        tree.get_ref().get(key)?.get_ref().as_str().map(str::to_owned)
     }
 
     /// Notes a problem at a place in the text.
     pub fn problem(&self, at: usize, what: impl Into<String>) {
-        let before = self.text.get(..at).unwrap_or(self.text);
+        let Some(part) = self.parts.iter().rfind(|part| part.start <= at) else { return };
+        let before = part.text.get(..at - part.start).unwrap_or(part.text);
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let problem = Problem { file: self.file.to_owned(), line, what: what.into() };
+        let problem = Problem { file: part.file.to_owned(), line, what: what.into() };
         self.problems.borrow_mut().insert(problem);
     }
 
@@ -64,7 +92,7 @@ impl<'a> Source<'a> {
     }
 
     /// As [`Source::read`], with values that stand instead of the text's. The keys are dotted; one
-    /// value replaces a string, several a list.
+    /// value replaces a string, several a list, none takes a string away.
     ///
     /// # Errors
     /// As [`Source::read`].
@@ -73,16 +101,20 @@ impl<'a> Source<'a> {
         instead: &BTreeMap<String, Vec<String>>,
         read: impl FnOnce(&Table<'_>) -> Option<T>,
     ) -> Result<T, Vec<Problem>> {
-        let (mut tree, errors) = DeTable::parse_recoverable(self.text);
-        for (key, values) in instead {
-            put(tree.get_mut(), key, values);
+        let mut tree = DeTable::new();
+        for part in &self.parts {
+            let (text, errors) = DeTable::parse_recoverable(part.text);
+            for error in errors {
+                let at = error.span().map_or(0, |span| span.start);
+                self.problem(part.start + at, error.message());
+            }
+            extend(&mut tree, shifted(text.into_inner(), part.start));
         }
-        for error in errors {
-            let at = error.span().map_or(0, |span| span.start);
-            self.problem(at, error.message());
+        for (key, values) in instead {
+            put(&mut tree, key, values);
         }
         let made = if self.problems.borrow().is_empty() {
-            read(&Table::new(&self, tree.get_ref(), tree.span()))
+            read(&Table::new(&self, &tree, 0..0))
         } else {
             None
         };
@@ -94,20 +126,70 @@ impl<'a> Source<'a> {
     }
 }
 
+/// The table with its spans moved behind the texts before it.
+fn shifted(table: DeTable<'_>, by: usize) -> DeTable<'_> {
+    fn inner(value: Spanned<DeValue<'_>>, by: usize) -> Spanned<DeValue<'_>> {
+        let span = value.span();
+        let moved = match value.into_inner() {
+            DeValue::Table(table) => DeValue::Table(shifted(table, by)),
+            DeValue::Array(items) => {
+                DeValue::Array(items.into_iter().map(|item| inner(item, by)).collect())
+            }
+            plain @ (DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)) => plain,
+        };
+        Spanned::new(span.start + by..span.end + by, moved)
+    }
+    let moved = table.into_iter().map(|(key, value)| {
+        let span = key.span();
+        let key = Spanned::new(span.start + by..span.end + by, key.into_inner());
+        (key, inner(value, by))
+    });
+    moved.collect()
+}
+
+/// Adds what `base` has and `table` lacks, tables within tables included. A table that names
+/// another `scheme` than the base's has nothing in common with it.
+fn extend<'a>(table: &mut DeTable<'a>, base: DeTable<'a>) {
+    let scheme = |table: &DeTable<'_>| {
+        table.get("scheme").and_then(|scheme| scheme.get_ref().as_str().map(str::to_owned))
+    };
+    for (key, value) in base {
+        let Some(known) = table.get_mut(key.get_ref().as_ref()) else {
+            table.insert(key, value);
+            continue;
+        };
+        let (DeValue::Table(own), DeValue::Table(base)) = (known.get_mut(), value.into_inner())
+        else {
+            continue;
+        };
+        if scheme(own).is_none_or(|own| Some(own) == scheme(&base)) {
+            extend(own, base);
+        }
+    }
+}
+
 /// Puts values under a dotted key of a table; a table on the way that is not there stays so.
 fn put(table: &mut DeTable<'_>, key: &str, values: &[String]) {
     if let Some((first, rest)) = key.split_once('.') {
-        if let Some(DeValue::Table(inner)) = table.get_mut(first).map(toml::Spanned::get_mut) {
+        if let Some(DeValue::Table(inner)) = table.get_mut(first).map(Spanned::get_mut) {
             put(inner, rest, values);
         }
+        return;
+    }
+    if values.is_empty() && key != "scopes" {
+        table.remove(key);
         return;
     }
     let text = |value: &String| DeValue::String(value.clone().into());
     let value = match values {
         [one] if key != "scopes" => text(one),
-        _ => DeValue::Array(values.iter().map(|v| toml::Spanned::new(0..0, text(v))).collect()),
+        _ => DeValue::Array(values.iter().map(|v| Spanned::new(0..0, text(v))).collect()),
     };
-    table.insert(toml::Spanned::new(0..0, key.to_owned().into()), toml::Spanned::new(0..0, value));
+    table.insert(Spanned::new(0..0, key.to_owned().into()), Spanned::new(0..0, value));
 }
 
 /// One table of a declaration. Whatever is not asked for is reported by [`Table::end`].
@@ -138,7 +220,7 @@ impl<'a> Table<'a> {
     /// Where the keys that `read` was not given stand.
     fn find(&self, key: &str) -> Option<&'a DeValue<'a>> {
         self.asked.borrow_mut().insert(key.to_owned());
-        self.tree.get(key).map(toml::Spanned::get_ref)
+        self.tree.get(key).map(Spanned::get_ref)
     }
 
     fn expect<T>(
@@ -190,7 +272,7 @@ impl<'a> Table<'a> {
 
     /// A table.
     pub fn table(&self, key: &str) -> Option<Table<'a>> {
-        let span = self.tree.get(key).map_or(0..0, toml::Spanned::span);
+        let span = self.tree.get(key).map_or(0..0, Spanned::span);
         let tree = self.expect(key, "a table", DeValue::as_table)?;
         Some(Self::new(self.source, tree, span))
     }
@@ -203,6 +285,17 @@ impl<'a> Table<'a> {
     /// Whether `key` is a string.
     pub fn is_text(&self, key: &str) -> bool {
         self.tree.get(key).is_some_and(|value| value.get_ref().is_str())
+    }
+
+    /// Tables, one after the other; none when it is not there.
+    pub fn tables(&self, key: &str) -> Vec<Table<'a>> {
+        let tables = self.expect(key, "a list of tables", |value| {
+            let items = value.as_array()?.iter();
+            items
+                .map(|item| Some(Self::new(self.source, item.get_ref().as_table()?, item.span())))
+                .collect::<Option<_>>()
+        });
+        tables.unwrap_or_default()
     }
 
     /// What kind of value `key` has, as TOML calls it.
@@ -280,6 +373,35 @@ mod tests {
                 "x.toml:5: `scheme`: expected a string, got array",
             ]
         );
+    }
+
+    #[test]
+    fn what_a_declaration_extends_holds_where_it_says_nothing_else() {
+        let base = "name = \"base\"\n[auth]\nscheme = \"a\"\nurl = 1\n[deep.er]\nx = \"x\"\n";
+        let own = "name = \"own\"\n[deep.er]\ny = 2\n";
+        let source = Source::new("own.toml", own).extending("base.toml", base);
+        let problems = source
+            .read(|top| {
+                assert_eq!(top.text("name"), Some("own"));
+                top.table("auth")?.text("url");
+                let deeper = top.table("deep")?.table("er")?;
+                assert_eq!(deeper.text("x"), Some("x"));
+                deeper.text("y");
+                Some(())
+            })
+            .unwrap_err();
+        let lines = problems.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            lines,
+            [
+                "base.toml:4: `url`: expected a string, got integer",
+                "own.toml:3: `y`: expected a string, got integer",
+            ]
+        );
+        let own = "[auth]\nscheme = \"b\"\n";
+        let source = Source::new("own.toml", own).extending("base.toml", base);
+        let has_url = source.read(|top| Some(top.table("auth")?.has("url")));
+        assert_eq!(has_url, Ok(false), "another scheme takes nothing over");
     }
 
     #[test]

@@ -221,6 +221,11 @@ impl Engine {
         self.0.parts.store.ping().await
     }
 
+    /// Takes no more runs and begins none: what is under way goes on.
+    pub fn close(&self) {
+        self.0.runs.shared.close();
+    }
+
     /// Takes no more runs, lets those under way end within their time and gives the others back to
     /// the queue, as the first part of [`Engine::stop`]: calls under way go on.
     pub async fn drain(&self) {
@@ -418,17 +423,16 @@ impl Builder {
         };
         let executor = Arc::new(parts.executor(catalog, self.settings, &tasks));
         let connector = parts.connector((executor.clone(), &tasks), self.return_urls);
-        let (webhooks, plans) = (parts.webhooks(), self.plans);
         let (keys, calls) = (parts.keys.clone(), tasks.clone());
         let needed = queue::Parts { executor: executor.clone(), keys, calls };
         let runs = Runs::start(needed, self.queue).await?;
         Ok(Engine(Arc::new(Inner {
+            webhooks: parts.webhooks(),
+            plans: self.plans,
             parts,
             executor,
             connector,
-            webhooks,
             runs,
-            plans,
             tasks,
             workers,
             stop,

@@ -15,6 +15,7 @@ pub mod call;
 pub mod tool;
 pub mod store;
 pub mod transport;
+mod template;
 pub mod credential;
 pub mod artifact;
 pub mod endpoint;

@@ -132,6 +132,11 @@ impl Metrics {
         self.calls.get((name, of.clone()), register).record(time);
     }
 
+    /// Counts what happens to queued runs.
+    fn moved(&self, run: &Execution, event: &'static str) {
+        self.count("skill_run_events_total", &run.action.namespace, ("event", event));
+    }
+
     fn ended(&self, run: &Execution) {
         let of = &run.action.namespace;
         let outcome = run.error.map_or(run.state.as_str(), |kind| kind.as_str());
@@ -159,10 +164,17 @@ impl Observer for Metrics {
     fn hear(&self, event: &Event<'_>) {
         match event {
             Event::Ended(run) => self.ended(run),
-            Event::Submitted(_)
-            | Event::Started { .. }
-            | Event::GivenBack { .. }
-            | Event::Lost(_) => {}
+            Event::Submitted(run) => self.moved(run, "submitted"),
+            Event::Started { run, waited } => {
+                self.moved(run, "started");
+                self.took("skill_run_wait_seconds", &run.action.namespace, *waited);
+            }
+            Event::GivenBack { run, reason } => {
+                self.moved(run, "given_back");
+                let reason = ("reason", *reason);
+                self.count("skill_runs_given_back_total", &run.action.namespace, reason);
+            }
+            Event::Lost(run) => self.moved(run, "lost"),
             Event::Repeated { integration, reason } => {
                 self.count("skill_repeats_total", integration, ("reason", reason));
             }

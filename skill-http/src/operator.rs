@@ -8,14 +8,19 @@ use serde_json::{Value, json};
 use skill_core::{
     Error,
     access::NewKey,
-    name::{OwnerId, Slug},
+    call::CallRequest,
+    name::{ActionName, OwnerId, Slug},
     record::{app::Holder, key::Kind, scope::Scopes},
 };
 
 use crate::{
     app::Context,
     app::route::{Access, Operation, Route},
-    dialect::proxy::create_key,
+    dialect::{
+        headers::{idempotency_key, named_connection},
+        proxy::create_key,
+        tools::submit,
+    },
     reply::{Failure, Reply},
 };
 
@@ -58,6 +63,13 @@ pub(crate) fn routes() -> Vec<Route> {
             access(),
             op("audit", "Show the newest lines of the owner's audit"),
             |cx| Box::pin(audit(cx)),
+        ),
+        Route::new(
+            Method::POST,
+            "/_operator/runs/{integration}/{endpoint}",
+            access(),
+            op("add_run", "Queue an action under its own name, with its own parameters"),
+            |cx| Box::pin(add_run(cx)),
         ),
     ]
 }
@@ -137,4 +149,20 @@ async fn audit(cx: Context) -> Result<Reply, Failure> {
         })
     };
     Ok(Reply::json(StatusCode::OK, &lines.iter().map(shown).collect::<Value>()))
+}
+
+async fn add_run(cx: Context) -> Result<Reply, Failure> {
+    let name = (Slug::parse(cx.value(0)), Slug::parse(cx.value(1)));
+    let (Ok(namespace), Ok(name)) = name else {
+        return Err(Error::not_found("there is no action of this name").into());
+    };
+    let call = CallRequest {
+        action: ActionName { namespace, name },
+        params: cx.object()?,
+        connection: named_connection(None, &cx.headers)?,
+        idempotency_key: idempotency_key(&cx.headers)?,
+        timeout: None,
+        keeps_bodies: true,
+    };
+    submit(&cx, call).await
 }

@@ -118,7 +118,7 @@ fn visited(cx: &Context, visit: &Visit, status: StatusCode, problem: Option<Stri
     let title = format!("Connect {}", visit.integration);
     let mut paragraphs = problem.into_iter().collect::<Vec<_>>();
     paragraphs.push(format!("{} will be connected to {}.", visit.integration, visit.owner));
-    let button = if visit.fields.is_empty() {
+    let button = if visit.leaves {
         paragraphs.push(format!(
             "The next page is {}'s own: it asks for your consent.",
             visit.integration
@@ -138,7 +138,12 @@ async fn go(cx: Context) -> Result<Reply, Failure> {
     let link = SecretString::from(cx.value(0));
     let connector = cx.app.engine.connector();
     let visit = connector.open(&link).await?;
-    if visit.fields.is_empty() {
+    if visit.leaves {
+        if !visit.fields.is_empty()
+            && let Err(error) = connector.fill(&link, &form_members(&cx)?).await
+        {
+            return unfit(&cx, &visit, error);
+        }
         let browser = cx.cookie(cookie_name(&cx.app.public_url)).map(SecretString::from);
         let leaving = connector.depart(&link, browser).await?;
         let cookie = cookie(&cx.app.public_url, leaving.browser.expose_secret());
@@ -151,12 +156,17 @@ async fn go(cx: Context) -> Result<Reply, Failure> {
             let what = format!("{} is connected. You can close this page.", connection.integration);
             Ok(show(StatusCode::OK, "Connected", vec![what], None))
         }
-        Err(error) if error.kind() == ErrorKind::InvalidInput => {
-            let problem = Some(format!("That did not work: {error}."));
-            Ok(visited(&cx, &visit, StatusCode::BAD_REQUEST, problem))
-        }
-        Err(error) => Err(error.into()),
+        Err(error) => unfit(&cx, &visit, error),
     }
+}
+
+/// The form once more, with what was wrong.
+fn unfit(cx: &Context, visit: &Visit, error: Error) -> Result<Reply, Failure> {
+    if error.kind() != ErrorKind::InvalidInput {
+        return Err(error.into());
+    }
+    let problem = Some(format!("That did not work: {error}."));
+    Ok(visited(cx, visit, StatusCode::BAD_REQUEST, problem))
 }
 
 /// Refuses a form that another site's page sent: it would connect the visitor's account to
@@ -201,6 +211,7 @@ async fn callback(cx: Context) -> Result<Reply, Failure> {
         code: text("code")?.map(SecretString::from),
         error: text("error")?,
         issuer: text("iss")?,
+        rest: query.others(&["state", "code", "error", "iss"]),
     };
     let browser = cx.cookie(cookie_name(&cx.app.public_url)).unwrap_or_default();
     let browser = SecretString::from(browser);

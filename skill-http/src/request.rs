@@ -1,6 +1,6 @@
 //! Requests after HTTP: reading a body within its bounds, and what it says, strictly.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, header};
@@ -270,6 +270,20 @@ impl<'a> Query<'a> {
     /// True or false.
     pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, Error> {
         self.one_of(name, |text| text.parse().ok(), "true or false")
+    }
+
+    /// Every parameter that stands once, but for those called `except`.
+    pub(crate) fn others(&self, except: &[&str]) -> BTreeMap<String, String> {
+        let (mut found, mut twice) = (BTreeMap::new(), Vec::new());
+        for (name, value) in form_urlencoded::parse(self.0.as_bytes()) {
+            if !except.contains(&&*name)
+                && found.insert(name.to_string(), value.into_owned()).is_some()
+            {
+                twice.push(name);
+            }
+        }
+        twice.iter().for_each(|name| drop(found.remove(&**name)));
+        found
     }
 
     /// A whole number within bounds.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use http::Method;
 use serde_json::Value;
 use skill_core::{
-    catalog::{Catalog, Tool},
+    catalog::Catalog,
     name::{ActionName, Slug},
 };
 
@@ -23,10 +23,10 @@ use crate::{
 
 /// Queue an action, wait until it has run, and print its result
 ///
-/// An action is named as a tool, `github-create-issue`, or as `github/create_issue`; parameters
-/// follow it as in `skill call`. `skill run ACTION --help` lists them. Unlike a call, a run is on
-/// disk before anything is sent, is tried again after what may be tried again, and goes on when this
-/// command, the server or the machine ends.
+/// `skill run github/create_issue` takes the parameters of `skill call github create_issue`,
+/// `skill run github-create-issue` those of the tool that agents see: `skill run ACTION --help` lists
+/// them. Unlike a call, a run is on disk before anything is sent, is tried again after what may be
+/// tried again, and goes on when this command, the server or the machine ends.
 ///
 /// While `skill serve` runs, it works on the run. Without a server this process does, and on
 /// whatever else waits, until the run has ended; with --async it waits for the next server.
@@ -106,11 +106,11 @@ impl Run {
     pub(crate) async fn run(mut self, global: &Global) -> anyhow::Result<ExitCode> {
         let Context { loaded, mut output } = global.context()?;
         let action = self.words.remove(0);
-        let tool = find(&loaded.config, &action)?;
-        let Given { params, mut own } =
-            params::read(&self.words, tool.as_ref().map(|tool| tool.inputs()), OWN)?;
+        let known = find(&loaded.config, &action)?;
+        let schema = known.as_ref().map(|known| &known.schema);
+        let Given { params, mut own } = params::read(&self.words, schema, OWN)?;
         if own.contains_key("help") {
-            describe(&action, tool.as_ref())?;
+            describe(&action, known.as_ref())?;
             return Ok(ExitCode::SUCCESS);
         }
         if own.contains_key("json") {
@@ -120,10 +120,9 @@ impl Run {
             return Err(Failure::usage("`--wait` and `--async` exclude each other").into());
         }
         let waits = !self.no_wait && !own.contains_key("async");
-        let owner = own.remove("owner").or(self.owner.take());
+        let owner = own.remove("owner").or_else(|| self.owner.take());
         let owner = owner.unwrap_or_else(|| "default".to_owned());
         let mut take = |name, option: Option<String>| own.remove(name).or(option);
-        let id = tool.as_ref().map_or_else(|| action.replace('/', "-"), |tool| tool.id.clone());
         let query = [
             number("timeout", take("timeout", self.timeout))?,
             time("deadline", take("deadline", self.deadline).as_deref())?,
@@ -131,7 +130,7 @@ impl Run {
             number("priority", take("priority", self.priority))?,
         ];
         let query = query.into_iter().flatten().collect::<String>();
-        let path = format!("/v1/tools/{}/invoke?async=true{query}", segment(&id));
+        let path = format!("{}?async=true{query}", path(&action));
         let ask = Ask::new(Method::POST, path)
             .body(Value::Object(params))
             .header("skill-connection", take("connection", self.connection))
@@ -174,22 +173,48 @@ fn time(name: &str, value: Option<&str>) -> Result<Option<String>, Failure> {
     value.map(|value| Ok(format!("&{name}={}", seconds(value)?))).transpose()
 }
 
-/// The tool in the catalogue that this configuration makes; the server may know others.
-fn find(config: &Config, action: &str) -> anyhow::Result<Option<std::sync::Arc<Tool>>> {
-    let catalog = Catalog::build(assemble::integrations(config, &Home::of(config))?, [])?;
-    let named = action.split_once('/').and_then(|(namespace, name)| {
-        Some(ActionName { namespace: Slug::parse(namespace).ok()?, name: Slug::parse(name).ok()? })
-    });
-    let tool = named.map_or_else(|| catalog.tool(action), |action| catalog.tool_of(&action));
-    Ok(tool.cloned())
+/// What is known of an action.
+struct Known {
+    title: String,
+    schema: Value,
 }
 
-/// Lists the parameters of a tool.
-fn describe(action: &str, tool: Option<&std::sync::Arc<Tool>>) -> anyhow::Result<()> {
-    let Some(tool) = tool else {
-        return Err(Failure::usage(format!("there is no tool `{action}` here")).into());
+/// The action in the catalogue that this configuration makes; the server may know others.
+fn find(config: &Config, action: &str) -> anyhow::Result<Option<Known>> {
+    let catalog = Catalog::build(assemble::integrations(config, &Home::of(config))?, [])?;
+    let known = match action.split_once('/') {
+        None => catalog.tool(action).map(|tool| Known {
+            title: format!("{}: {}", tool.name, tool.description),
+            schema: tool.inputs().clone(),
+        }),
+        Some((namespace, name)) => match (Slug::parse(namespace), Slug::parse(name)) {
+            (Ok(namespace), Ok(name)) => catalog.action(&ActionName { namespace, name }),
+            (Err(_), _) | (_, Err(_)) => None,
+        }
+        .map(|action| Known {
+            title: action.summary().to_owned(),
+            schema: action.schema().as_value().clone(),
+        }),
     };
-    line(&format!("{}: {}\n", tool.name, tool.description))?;
-    line(&params::described(tool.inputs()))?;
+    Ok(known)
+}
+
+/// Where an action is queued.
+fn path(action: &str) -> String {
+    match action.split_once('/') {
+        None => format!("/v1/tools/{}/invoke", segment(action)),
+        Some((namespace, name)) => {
+            format!("/_operator/runs/{}/{}", segment(namespace), segment(name))
+        }
+    }
+}
+
+/// Lists the parameters of an action.
+fn describe(action: &str, known: Option<&Known>) -> anyhow::Result<()> {
+    let Some(Known { title, schema }) = known else {
+        return Err(Failure::usage(format!("there is no action `{action}` here")).into());
+    };
+    line(&format!("{title}\n"))?;
+    line(&params::described(schema))?;
     Ok(())
 }

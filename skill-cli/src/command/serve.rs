@@ -105,6 +105,7 @@ In another terminal:
                                        {url}/oauth/callback
   skill connect github                 connect an account
   skill call github list_issues --repo acme/webapp
+  skill tools list                     what there is to call and to run
   skill key create NAME                another key
   skill config --defaults              every setting
 

@@ -59,8 +59,11 @@ pub(super) async fn to_the_end(door: Door, id: &str, output: Output) -> anyhow::
     let outcome = tokio::select! {
         outcome = outcome(&door, id, output) => outcome,
         code = signals.next() => {
-            let place = if door.has_server() { "goes on" } else { "waits for the next server" };
-            note(&format!("{id} {place}; to come back: skill runs watch{} {id}", door.for_owner()));
+            let state = match door.has_server() {
+                true => "goes on",
+                false => "ends now or with the next server",
+            };
+            note(&format!("{id} {state}; to come back: skill runs watch{} {id}", door.for_owner()));
             Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
         }
     };
@@ -142,16 +145,17 @@ async fn print_parts(door: &Door, id: &str, total: u64, output: Output) -> anyho
 /// A line that shows how far a run is, for a person at a terminal.
 struct Bar {
     is_seen: bool,
+    is_drawn: bool,
     began: Instant,
 }
 
 impl Bar {
     fn new(output: Output) -> Self {
         let is_seen = output.is_text() && io::stderr().is_terminal();
-        Self { is_seen, began: Instant::now() }
+        Self { is_seen, is_drawn: false, began: Instant::now() }
     }
 
-    fn show(&self, run: &Run<'_>) {
+    fn show(&mut self, run: &Run<'_>) {
         let done = usize::from(run.progress.min(100)) * WIDTH / 100;
         let (done, left) = ("█".repeat(done), "░".repeat(WIDTH - done));
         let (progress, status, seconds) =
@@ -159,13 +163,16 @@ impl Bar {
         self.draw(&format!("{done}{left} {progress:3} %  {status}, {seconds} s"));
     }
 
-    fn clear(&self) {
-        self.draw("");
+    fn clear(&mut self) {
+        if self.is_drawn {
+            self.draw("");
+        }
     }
 
     /// Replaces the line.
-    fn draw(&self, text: &str) {
+    fn draw(&mut self, text: &str) {
         if self.is_seen {
+            self.is_drawn = true;
             // A terminal that went away changes nothing.
             let _ = write!(io::stderr(), "\r\x1b[K{text}");
         }

@@ -17,7 +17,7 @@ use serde::Deserialize as _;
 use toml::{Table, Value};
 
 use self::layer::{Entry, flatten, put};
-pub(crate) use self::typed::{Config, Integration};
+pub(crate) use self::typed::{Config, Dialect, Integration};
 
 /// Every setting with its comment and default.
 pub(crate) const DEFAULTS: &str = include_str!("../defaults.toml");

@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) admin_secret: Option<SecretString>,
     /// The file that holds it.
     pub(crate) admin_secret_file: Option<PathBuf>,
+    /// The API shapes that are spoken.
+    pub(crate) dialects: Vec<Dialect>,
     /// Whether the upstream's status becomes the answer's.
     pub(crate) mirror_status: bool,
     /// How long ended runs are kept.
@@ -57,6 +59,16 @@ pub(crate) struct Config {
     pub(crate) integrations: Integrations,
 }
 
+/// An API shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Dialect {
+    /// `/v1/{integration}/{endpoint}` and what belongs to it.
+    Proxy,
+    /// `/v1/tools` and what belongs to it.
+    Tools,
+}
+
 /// Logging.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,6 +93,8 @@ pub(crate) struct Limits {
     pub(crate) answer_bytes: NonZero<usize>,
     /// Connections at one time.
     pub(crate) connections: NonZero<usize>,
+    /// Streams of events of one owner at one time.
+    pub(crate) streams_per_owner: NonZero<usize>,
     /// Wrong keys per address and minute.
     pub(crate) wrong_keys_per_minute: u32,
 }
@@ -95,6 +109,8 @@ pub(crate) struct Timeouts {
     pub(crate) body_s: NonZero<u32>,
     /// For the next request.
     pub(crate) keep_alive_s: NonZero<u32>,
+    /// Between two signs of life of a stream of events.
+    pub(crate) stream_s: NonZero<u32>,
     /// For a peer that does not read.
     pub(crate) write_stall_s: NonZero<u32>,
     /// For requests under way when the server stops.

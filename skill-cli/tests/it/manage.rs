@@ -81,3 +81,17 @@ fn tools_are_listed_found_and_shown() {
     assert!(help.contains("--labels") && help.contains("required"), "{help}");
     assert!(!help.contains(TOKEN));
 }
+
+#[test]
+fn a_dialect_that_is_not_spoken_is_not_there_and_commands_go_on() {
+    let skill = Skill::new();
+    skill.configure("dialects = [\"proxy\"]\n");
+    let server = skill.serve();
+    let key = server.first_key();
+    assert_eq!(server.request(&key, "GET /v1/tools", "").0, 404);
+    assert_eq!(server.request(&key, "GET /api-keys", "").0, 200);
+    assert!(skill.json(&["tools", "list"])["total"].as_u64().unwrap() > 0);
+    skill.configure("dialects = [\"soap\"]\n");
+    let output = skill.run(&["config"]);
+    assert!(stderr(&output).contains("dialects"), "{}", stderr(&output));
+}

@@ -73,7 +73,9 @@ fn a_run_prints_its_result_and_its_exit_code_says_how_it_ended() {
             let output = skill.run(wrong);
             assert_eq!(output.status.code(), Some(2), "{wrong:?}: {}", stderr(&output));
         }
-        assert_eq!(skill.run(&["run", "echo/get_nothing"]).status.code(), Some(1));
+        for nothing in ["echo/get_nothing", "echo/a%2fb", "echo-get-nothing", "echo/a/b", "/"] {
+            assert_eq!(skill.run(&["run", nothing]).status.code(), Some(1), "{nothing}");
+        }
     }
 }
 
@@ -120,9 +122,9 @@ fn runs_are_listed_by_state_and_tool() {
         let runs = listed["executions"].as_array().unwrap().iter();
         runs.map(|run| run["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(ids(&["--tool", "echo-get-missing"]), [second.clone()]);
+    assert_eq!(ids(&["--tool", "echo-get-missing"]), std::slice::from_ref(&second));
     assert_eq!(ids(&["--after", &second]), [first]);
-    assert_eq!(ids(&["--status", "error"]), [second.clone()]);
+    assert_eq!(ids(&["--status", "error"]), std::slice::from_ref(&second));
     assert_eq!(ids(&["--status", "cancelled"]), [""; 0]);
     assert_eq!(ids(&["--limit", "1"]).len(), 1);
     assert_eq!(skill.run(&["runs", "list", "--status", "odd"]).status.code(), Some(2));
@@ -193,7 +195,7 @@ fn a_result_that_is_too_large_for_the_database_is_printed_whole() {
     let upstream = Upstream::start();
     let skill = connected(&upstream);
     configure(&skill, &upstream, "runs.result_bytes = 16\n");
-    let name = "é".repeat(20);
+    let name = "é".repeat(40_000);
     let output = skill.run(&["run", "echo/make_thing", "--name", &name]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(parsed(&output)["body"]["name"], *name);
@@ -250,4 +252,17 @@ fn a_stop_delivers_every_answer_under_way_and_keeps_every_queued_run() {
     }
     assert_eq!(upstream.slow() as usize, CALLS + RUNS, "none is lost and none is doubled");
     assert!(server.stop().success());
+}
+
+#[test]
+fn a_run_that_does_not_end_in_time_goes_back_to_the_queue() {
+    let upstream = Upstream::start();
+    let skill = connected(&upstream);
+    configure(&skill, &upstream, "timeouts.drain_s = 1\n");
+    let server = skill.serve();
+    let id = queued(&skill, &["echo/get_slow", "--ms", "25000"]);
+    upstream.wait_for_slow();
+    assert!(server.stop().success());
+    assert_eq!(status(&skill, &id), "queued");
+    assert_eq!(skill.json(&["runs", "cancel", &id])["status"], "cancelled");
 }

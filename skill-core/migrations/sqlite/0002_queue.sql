@@ -75,7 +75,7 @@ CREATE INDEX executions_by_action ON executions (owner, namespace_canonical, nam
 CREATE INDEX executions_by_user ON executions (owner, user_id, id)
     WHERE parent_id IS NULL AND user_id IS NOT NULL;
 CREATE INDEX executions_by_state ON executions (owner, state, id)
-    WHERE parent_id IS NULL AND state IN ('success', 'error', 'cancelled');
+    WHERE parent_id IS NULL AND state <> 'queued' AND state <> 'running';
 CREATE INDEX executions_by_end ON executions (ended_at_us) WHERE ended_at_us IS NOT NULL;
 
 -- Apart from the row, which is written again with every change of its state.

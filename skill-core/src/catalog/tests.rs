@@ -42,7 +42,8 @@ type Done = std::future::Ready<Result<()>>;
 type Made = Function<Nothing, (), fn(crate::skill::SkillContext, Nothing) -> Done>;
 
 fn github() -> Catalog {
-    Catalog::build(bundled(&BTreeMap::new()).unwrap(), []).unwrap()
+    let all = bundled(&BTreeMap::new()).unwrap().into_iter();
+    Catalog::build(all.filter(|one| one.info().slug.as_str() == "github"), []).unwrap()
 }
 
 fn name(namespace: &str, name: &str) -> ActionName {
@@ -56,7 +57,7 @@ fn ids(catalog: &Catalog, filter: &ToolFilter) -> (Vec<String>, u64) {
 }
 
 fn search(catalog: &Catalog, text: &str) -> Vec<String> {
-    let filter = ToolFilter { search: Some(text.to_owned()), limit: 100, ..ToolFilter::default() };
+    let filter = ToolFilter { search: Some(text.to_owned()), limit: 1000, ..ToolFilter::default() };
     ids(catalog, &filter).0
 }
 
@@ -178,14 +179,10 @@ fn the_published_tool_is_what_its_page_shows() {
 }
 
 #[test]
-fn every_tool_of_github_takes_the_halves_of_a_repository_apart() {
+fn every_example_of_a_tool_fits_its_action() {
     let catalog = github();
     let filter = ToolFilter { limit: 1000, ..ToolFilter::default() };
     for tool in catalog.tools(&filter).0 {
-        let properties = tool.inputs()["properties"].as_object().unwrap();
-        if tool.action.namespace.as_str() == "github" && properties.contains_key("repo") {
-            assert!(properties.contains_key("owner"), "{}", tool.id);
-        }
         for example in tool.examples() {
             let params = Value::Object(tool.call(example.input.clone()).unwrap());
             catalog.action(&tool.action).unwrap().schema().check(&params).unwrap();

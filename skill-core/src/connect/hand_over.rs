@@ -5,7 +5,11 @@ use std::{sync::Arc, time::Duration};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::{Connector, EXCHANGE, used};
+use super::{
+    Connector, EXCHANGE,
+    fields::{check_whole, facts, facts_of, missing, split},
+    used,
+};
 use crate::{
     access::Caller,
     clock::Deadline,
@@ -19,7 +23,8 @@ use crate::{
 
 impl Connector {
     /// Stores a credential that the caller has already, after the integration's verification call.
-    /// Nothing is stored when that fails.
+    /// Nothing is stored when that fails. Facts of the connection ([`Integration::fields`]) stand
+    /// among what is given.
     ///
     /// # Errors
     /// As [`Connector::begin`], and [`InvalidInput`](crate::ErrorKind::InvalidInput) when the credential does not fit
@@ -32,13 +37,19 @@ impl Connector {
         label: Option<String>,
     ) -> Result<Connection> {
         let integration = self.integration(caller, slug)?;
-        let credential = integration.auth().accept(given)?;
+        let (known, given) = split(&*integration, given);
+        let known = facts(&*integration, &known, true)?;
+        let mut credential = integration.auth().accept(&given)?;
+        credential.facts.clone_from(&known);
         let mut connection = self.fresh(caller, &*integration, label).await?;
+        connection.fields = known;
         connection.app = self.apps.standard(&caller.owner, slug).await?.map(|app| app.id);
         let (this, actor) = (self.clone(), caller.actor);
         // Trying an ended grant out renews it, which may end the one that was handed over.
         self.unbroken(async move {
             let (credential, account) = this.tried(&integration, &connection, credential).await?;
+            connection.fields.extend(credential.facts.clone());
+            check_whole(&*integration, &connection.fields, true)?;
             this.keep(&connection).await?;
             this.settle(connection, &credential, account, actor).await
         })
@@ -60,8 +71,14 @@ impl Connector {
         if integration.auth().asks_a_person() {
             return Err(Error::invalid("this integration asks a person, not for a key"));
         }
-        let credential = integration.auth().accept(given)?;
-        let connection = self.ensure(&flow, &*integration).await?;
+        let (known, given) = split(&*integration, given);
+        let asked = missing(&*integration, &self.fields_of(&flow.connection).await?);
+        let known = facts_of(&asked, &known)?;
+        let mut credential = integration.auth().accept(&given)?;
+        let mut connection = self.ensure(&flow, &*integration).await?;
+        connection.fields.extend(known);
+        check_whole(&*integration, &connection.fields, false)?;
+        credential.facts.clone_from(&connection.fields);
         let (credential, account) = self.tried(&integration, &connection, credential).await?;
         let this = self.clone();
         // With the link used up there is no second try.
@@ -101,10 +118,12 @@ impl Connector {
         let transport = &*self.executor.transport;
         match negotiate(transport, &**integration, &exchange, Deadline::after(EXCHANGE)).await? {
             Step::Done(new) => {
-                let account = self.executor.verify(integration, &new, &connection.fields).await?;
+                let mut fields = connection.fields.clone();
+                fields.extend(new.facts.clone());
+                let account = self.executor.verify(integration, &new, &fields).await?;
                 Ok((new, account))
             }
-            Step::Reconnect(_) | Step::Send(_) => {
+            Step::Reconnect(_) | Step::Send(..) => {
                 Err(Error::invalid("the service refuses these credentials: check them"))
             }
         }

@@ -5,10 +5,17 @@
 //! have a credential already use `hand_over`. A link and a state work once; both are stored as
 //! hashes; the state is bound to the browser that left.
 
+mod fields;
 mod hand_over;
+mod journey;
 mod manage;
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
@@ -16,14 +23,18 @@ use sha2::{Digest, Sha256};
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-pub use self::manage::Change;
+use self::fields::{check_whole, facts, missing};
+pub use self::{
+    journey::{ConnectRequest, Leaving, Return, Visit},
+    manage::Change,
+};
 use crate::{
     access::{Caller, Intent, Keys, authorize},
     apps::Apps,
     clock::{Clock, Deadline},
     connections::Connections,
     credential::{
-        Credential, CredentialStore, Exchange, Field, Moment, Purpose, Step, Vault, seal::Binding,
+        Credential, CredentialStore, Exchange, Moment, Purpose, Step, Vault, seal::Binding,
     },
     error::{Error, ErrorKind, Result},
     executor::{Executor, negotiate},
@@ -33,7 +44,7 @@ use crate::{
     name::Slug,
     record::{
         audit::{Actor, Entry},
-        connection::{Connection, Status},
+        connection::{Connection, ConnectionRef, Fields, Status},
         flow::{Departure, Flow},
         scope::Scope,
     },
@@ -44,71 +55,6 @@ use crate::{
 const STATE: Duration = Duration::from_secs(600);
 /// How long exchanging a code may take.
 const EXCHANGE: Duration = Duration::from_secs(30);
-
-/// What a caller wants to connect.
-///
-/// ```
-/// use skill_core::connect::ConnectRequest;
-/// let request = ConnectRequest::new("github")?;
-/// assert!(request.label.is_none());
-/// # Ok::<(), skill_core::Error>(())
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConnectRequest {
-    /// The integration.
-    pub integration: Slug,
-    /// What the owner calls the connection.
-    pub label: Option<String>,
-    /// The scopes to ask for; empty: those of the integration.
-    pub scopes: Vec<String>,
-    /// Where the person goes afterwards; one of the allowed ones.
-    pub return_url: Option<String>,
-}
-
-impl ConnectRequest {
-    /// Returns a request with the integration's own scopes.
-    ///
-    /// # Errors
-    /// [`ErrorKind::InvalidInput`] when the name is no slug.
-    pub fn new(integration: &str) -> Result<Self> {
-        let integration = Slug::parse(integration)?;
-        Ok(Self { integration, label: None, scopes: Vec::new(), return_url: None })
-    }
-}
-
-/// What a link's page shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Visit {
-    /// What people call the integration.
-    pub integration: String,
-    /// To whom it will be connected.
-    pub owner: String,
-    /// The fields of a form, for a key that is typed in; empty when the person goes to the provider.
-    pub fields: Vec<Field>,
-}
-
-/// A person about to leave for the provider.
-#[expect(missing_debug_implementations, reason = "holds a secret")]
-pub struct Leaving {
-    /// Where to.
-    pub url: Url,
-    /// What the browser carries, so that nobody else can come back in its place.
-    pub browser: SecretString,
-}
-
-/// What a provider sent back with the person.
-#[derive(Default)]
-#[expect(missing_debug_implementations, reason = "holds a secret")]
-pub struct Return {
-    /// The state that went out.
-    pub state: SecretString,
-    /// The code, when the person said yes.
-    pub code: Option<SecretString>,
-    /// The error code, when not.
-    pub error: Option<String>,
-    /// The issuer (RFC 9207).
-    pub issuer: Option<String>,
-}
 
 /// Connects accounts. What has an effect at a provider goes on to its end even when nobody waits
 /// for it any more.
@@ -154,6 +100,7 @@ impl Connector {
             return Err(Error::invalid(issue).detail("return_url", issue));
         }
         let mut connection = self.fresh(caller, &*integration, wanted.label).await?;
+        connection.fields = facts(&*integration, &wanted.fields, false)?;
         if integration.auth().asks_a_person() {
             let app = self.apps.standard(&caller.owner, &wanted.integration).await?;
             connection.app = Some(app.ok_or_else(no_client)?.id);
@@ -177,11 +124,15 @@ impl Connector {
         let integration = self.known(&flow.integration)?;
         let auth = integration.auth();
         let at = &flow.connection;
-        let fields = if auth.asks_a_person() { &[] } else { auth.fields() };
+        let mut fields = missing(&*integration, &self.fields_of(at).await?);
+        if !auth.asks_a_person() {
+            fields.extend(auth.fields().iter().cloned());
+        }
         Ok(Visit {
             integration: integration.info().name.clone(),
             owner: at.user.as_ref().map_or_else(|| at.owner.to_string(), ToString::to_string),
-            fields: fields.to_vec(),
+            leaves: auth.asks_a_person(),
+            fields,
         })
     }
 
@@ -189,7 +140,8 @@ impl Connector {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] as [`Connector::open`]; [`ErrorKind::Unavailable`] when no OAuth
-    /// client is set up.
+    /// client is set up; [`ErrorKind::InvalidInput`] when a fact is missing, see
+    /// [`Connector::fill`].
     ///
     /// A browser that carries a token from an earlier flow keeps it, so that both can come back.
     pub async fn depart(
@@ -200,6 +152,7 @@ impl Connector {
         let flow = self.flow(link).await?;
         let integration = self.known(&flow.integration)?;
         let connection = self.ensure(&flow, &*integration).await?;
+        check_whole(&*integration, &connection.fields, false)?;
         let client = self.apps.client(&connection.owner, &flow.integration, connection.app).await?;
         let browser = browser.filter(is_token).map_or_else(token, Ok)?;
         let (state, verifier) = (token()?, token()?);
@@ -249,23 +202,33 @@ impl Connector {
                 "this sign-in is unknown, used, too old, or was begun in another browser",
             )
         })?;
-        let (this, code) = (self.clone(), code_of(back, &departure));
+        let integration = self.known(&flow.integration)?;
+        let code = code_of(back, &departure, integration.auth().needs_issuer());
+        let (this, rest) = (self.clone(), back.rest.clone());
         // A code is good once: whatever comes for it is kept.
-        self.unbroken(async move { this.land(flow, departure, code).await }).await
+        self.unbroken(
+            async move { this.land(flow, departure, code.map(|code| (code, rest))).await },
+        )
+        .await
     }
 
     async fn land(
         &self,
         flow: Flow,
         departure: Departure,
-        code: Result<SecretString>,
+        code: Result<(SecretString, BTreeMap<String, String>)>,
     ) -> Result<(Connection, Option<String>)> {
         let integration = self.known(&flow.integration)?;
-        let connection = self.ensure(&flow, &*integration).await?;
+        let mut connection = self.ensure(&flow, &*integration).await?;
         let exchanged = match code {
-            Ok(code) => self.exchange(&flow, &departure, &*integration, &connection, &code).await,
+            Ok(back) => self.exchange(&flow, &departure, &*integration, &connection, &back).await,
             Err(error) => Err(error),
         };
+        let exchanged = exchanged.and_then(|mut credential| {
+            connection.fields.extend(std::mem::take(&mut credential.facts));
+            credential.facts.clone_from(&connection.fields);
+            check_whole(&*integration, &connection.fields, true).map(|()| credential)
+        });
         match exchanged {
             Ok(credential) => {
                 let tried = self.executor.verify(&integration, &credential, &connection.fields);
@@ -288,7 +251,7 @@ impl Connector {
         departure: &Departure,
         integration: &dyn Integration,
         connection: &Connection,
-        code: &SecretString,
+        (code, returned): &(SecretString, BTreeMap<String, String>),
     ) -> Result<Credential> {
         let verifier = self.vault.open(&departure.verifier, &verifier_of(flow))?;
         let client = self.apps.client(&connection.owner, &flow.integration, connection.app).await?;
@@ -300,6 +263,7 @@ impl Connector {
             purpose: Purpose::Code {
                 code: code.expose_secret(),
                 verifier: verifier.expose_secret(),
+                returned,
             },
             at: self.moment()?,
         };
@@ -307,7 +271,7 @@ impl Connector {
         match negotiate(transport, integration, &exchange, Deadline::after(EXCHANGE)).await? {
             Step::Done(credential) => Ok(credential),
             Step::Reconnect(_) => Err(Error::invalid("the service refused the sign-in: try again")),
-            Step::Send(_) => Err(Error::internal("an exchange ended in the middle")),
+            Step::Send(..) => Err(Error::internal("an exchange ended in the middle")),
         }
     }
 
@@ -341,6 +305,12 @@ impl Connector {
     async fn flow(&self, link: &SecretString) -> Result<Flow> {
         let found = self.store.flow_by_link(&hash(link.expose_secret()), self.clock.now()).await?;
         found.ok_or_else(used)
+    }
+
+    /// What is known of a connection, which need not exist yet.
+    async fn fields_of(&self, at: &ConnectionRef) -> Result<Fields> {
+        let known = self.store.connection(&at.owner, at.id).await?;
+        Ok(known.map(|connection| connection.fields).unwrap_or_default())
     }
 
     /// A pending connection that is not kept yet.
@@ -437,6 +407,7 @@ impl Connector {
                 break current;
             }
         };
+        connection.fields.extend(credential.facts.clone());
         connection.status = Status::Connected;
         connection.last_error = None;
         connection.expires_at = credential.expires_at;
@@ -472,8 +443,9 @@ impl Connector {
 }
 
 /// The code that came back, when the person said yes and the right service answers.
-fn code_of(back: &Return, departure: &Departure) -> Result<SecretString> {
-    if departure.issuer.is_some() && departure.issuer != back.issuer {
+fn code_of(back: &Return, departure: &Departure, needs_issuer: bool) -> Result<SecretString> {
+    let is_silent = back.issuer.is_none() && !needs_issuer;
+    if departure.issuer.is_some() && departure.issuer != back.issuer && !is_silent {
         return Err(Error::invalid("another service answered than the one that was asked"));
     }
     match (&back.code, back.error.as_deref()) {

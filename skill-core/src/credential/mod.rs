@@ -3,6 +3,7 @@
 //! This module and [`transport`](crate::transport) are the only ones that see a secret in plain
 //! text. Nothing that holds one implements `Debug`, `Display` or `Serialize`.
 
+pub(crate) mod field;
 pub mod scheme;
 pub mod seal;
 mod vault;
@@ -19,7 +20,7 @@ use serde_json::{Map, Value};
 use url::Url;
 use zeroize::Zeroizing;
 
-pub use self::vault::Vault;
+pub use self::{field::Field, vault::Vault};
 use crate::{
     error::{Error, Result},
     record::connection::{ConnectionRef, Fields, Revision},
@@ -44,6 +45,9 @@ pub struct Credential {
     pub lifetime: Option<Duration>,
     /// What the provider granted.
     pub scopes: Vec<String>,
+    /// The facts of its connection, for signatures that need them; those that the provider said
+    /// last are new.
+    pub facts: Fields,
 }
 
 /// How a credential is written before it is sealed. Version 1; members are only ever added.
@@ -56,6 +60,8 @@ struct Written<S: Ord> {
     lifetime_s: Option<u64>,
     #[serde(default)]
     scopes: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    facts: Fields,
 }
 
 impl Credential {
@@ -99,6 +105,7 @@ impl Credential {
             expires_at: self.expires_at,
             lifetime_s: self.lifetime.map(|life| life.as_secs()),
             scopes: self.scopes.clone(),
+            facts: self.facts.clone(),
         };
         // Room enough that the vector does not grow and leave copies behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(16 * 1024));
@@ -116,44 +123,8 @@ impl Credential {
             expires_at: written.expires_at,
             lifetime: written.lifetime_s.map(Duration::from_secs),
             scopes: written.scopes,
+            facts: written.facts,
         })
-    }
-}
-
-/// One thing that a person or a program fills in to hand over a credential.
-///
-/// ```
-/// use skill_core::credential::Field;
-/// let field = Field::secret("api_key", "API key");
-/// assert!(field.is_required && field.is_secret);
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Field {
-    /// Its name in the API.
-    pub name: String,
-    /// What a form calls it.
-    pub label: String,
-    /// Whether it must be given.
-    pub is_required: bool,
-    /// Whether it is hidden while it is typed.
-    pub is_secret: bool,
-}
-
-impl Field {
-    /// Returns a required secret.
-    pub fn secret(name: &str, label: &str) -> Self {
-        Self { name: name.into(), label: label.into(), is_required: true, is_secret: true }
-    }
-
-    /// Returns a required field that may be seen.
-    pub fn plain(name: &str, label: &str) -> Self {
-        Self { is_secret: false, ..Self::secret(name, label) }
-    }
-
-    /// Returns the field as one that may be left out.
-    #[must_use]
-    pub fn optional(self) -> Self {
-        Self { is_required: false, ..self }
     }
 }
 
@@ -205,6 +176,8 @@ pub enum Purpose<'a> {
         code: &'a str,
         /// The PKCE verifier whose challenge went out.
         verifier: &'a str,
+        /// What else came back with the person.
+        returned: &'a BTreeMap<String, String>,
     },
     /// The access ended, or is about to.
     Renew(&'a Credential),
@@ -230,11 +203,30 @@ pub struct Exchange<'a> {
     pub at: Moment,
 }
 
+/// How far an exchange of several steps is, and what it has found out so far.
+///
+/// ```
+/// assert_eq!(skill_core::credential::Progress::default().step, 0);
+/// ```
+#[derive(Default)]
+#[expect(missing_debug_implementations, reason = "holds secrets")]
+pub struct Progress {
+    /// The step that was sent, from 0.
+    pub step: usize,
+    /// What the steps before it gave.
+    pub credential: Credential,
+}
+
 /// A provider's answer during an exchange, read whole.
 ///
 /// ```
 /// use skill_core::credential::Answer;
-/// let answer = Answer { status: http::StatusCode::OK, headers: Default::default(), body: "{}".into() };
+/// let answer = Answer {
+///     status: http::StatusCode::OK,
+///     headers: Default::default(),
+///     body: "{}".into(),
+///     after: Default::default(),
+/// };
 /// assert_eq!(format!("{answer:?}"), "Answer(200 OK, 2 bytes)");
 /// ```
 pub struct Answer {
@@ -244,6 +236,8 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// The body, which may hold tokens.
     pub body: Bytes,
+    /// How far the exchange was when the request went out.
+    pub after: Progress,
 }
 
 impl fmt::Debug for Answer {
@@ -255,8 +249,8 @@ impl fmt::Debug for Answer {
 /// What an exchange does next.
 #[expect(missing_debug_implementations, reason = "holds secrets")]
 pub enum Step {
-    /// Send this to the provider and come back with its answer.
-    Send(Outgoing),
+    /// Send this to the provider and come back with its answer, and with this.
+    Send(Outgoing, Progress),
     /// The exchange ended well.
     Done(Credential),
     /// The provider took the grant back: only a person can mend that.
@@ -308,9 +302,19 @@ pub trait AuthScheme: fmt::Debug + Send + Sync + 'static {
         status == StatusCode::UNAUTHORIZED
     }
 
+    /// Whether it finds this fact of a connection out itself, so that nobody has to fill it in.
+    fn finds(&self, _field: &str) -> bool {
+        false
+    }
+
     /// The issuer whose name must stand in the answer to a person's yes (RFC 9207).
     fn issuer(&self) -> Option<&str> {
         None
+    }
+
+    /// Whether an answer without any issuer is refused too.
+    fn needs_issuer(&self) -> bool {
+        true
     }
 
     /// Where a person says yes; `None` when the scheme asks nobody.

@@ -250,7 +250,7 @@ impl Renewer {
                 self.expire(connection, reason).await?;
                 Ok(Outcome::Dead)
             }
-            (Ok(Step::Done(_) | Step::Send(_)), _) => {
+            (Ok(Step::Done(_) | Step::Send(..)), _) => {
                 Err(Error::internal("an exchange ended in the middle"))
             }
         }
@@ -283,6 +283,7 @@ impl Renewer {
                 current.status = Status::Connected;
                 current.last_error = None;
                 current.expires_at = new.expires_at;
+                current.fields.extend(new.facts.clone());
                 if !new.scopes.is_empty() {
                     current.scopes.clone_from(&new.scopes);
                 }
@@ -321,7 +322,7 @@ pub(crate) async fn negotiate(
     let mut last = None;
     loop {
         match integration.auth().next(exchange, last.as_ref())? {
-            Step::Send(request) => {
+            Step::Send(request, after) => {
                 let trouble = |error: Error| {
                     let message = "the service's token endpoint cannot be reached";
                     Error::new(ErrorKind::UpstreamUnreachable, message).caused_by(error)
@@ -329,7 +330,7 @@ pub(crate) async fn negotiate(
                 let answer = transport.send(request, deadline).await.map_err(trouble)?;
                 let (status, headers) = (answer.status, answer.headers);
                 let body = answer.body.collect(ANSWER).await.map_err(trouble)?;
-                last = Some(Answer { status, headers, body });
+                last = Some(Answer { status, headers, body, after });
             }
             end @ (Step::Done(_) | Step::Reconnect(_)) => return Ok(end),
         }

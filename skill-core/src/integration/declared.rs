@@ -1,88 +1,31 @@
 //! Integrations declared in TOML, one file each.
 //!
-//! To add one: write `skill-core/integrations/SLUG.toml` and build. The file's name is the slug;
-//! every problem is reported with its line, and a key that is not listed here is a problem.
-//!
-//! | Top | Type | Meaning; default |
-//! |---|---|---|
-//! | `name`, `description` | string | What people call it, and what it is in one line; required |
-//! | `docs` | URL | Where the service documents its API; none |
-//! | `base_url` | URL | What all paths lie under, without user, query and fragment; required |
-//! | `headers.NAME` | string | A header of every request; none |
-//! | `auth` | table | How requests are signed, see below; required |
-//! | `verify.endpoint` | name | A harmless call without parameters that tries a new credential out; none |
-//! | `verify.account` | JSON Pointer | Where its answer names the account; nowhere |
-//! | `params.NAME` | table | A parameter that endpoints share; none |
-//! | `tools.inputs.NAME` | | `tool.inputs.NAME` of every endpoint that has the parameter; none |
-//! | `endpoints.NAME` | table | An endpoint; at least one |
-//!
-//! | `auth` | Type | Meaning; default |
-//! |---|---|---|
-//! | `scheme` | string | `none`, `basic`, `bearer`, `api_key` or `oauth2`; required |
-//! | `header` or `query` | name | `api_key`: where the key stands; one of them is required |
-//! | `prefix` | string | `api_key`: what stands before it in the header, as `Token `; nothing |
-//! | `authorize_url`, `token_url` | URL | `oauth2`: the provider's addresses; required |
-//! | `revoke_url` | URL | `oauth2`: where access is given back (RFC 7009); nowhere |
-//! | `issuer` | string | `oauth2`: the `iss` that the provider's answer must name (RFC 9207); unchecked |
-//! | `client_auth` | string | `oauth2`: client secret by `basic` header or in the `body`; `basic` |
-//! | `scopes` | strings | `oauth2`: what is asked for; nothing |
-//! | `scope_separator` | string | `oauth2`: what stands between scopes; a space |
-//! | `authorize_parameters.NAME` | string | `oauth2`: what else goes to `authorize_url`; nothing |
-//!
-//! | `endpoints.NAME` | Type | Meaning; default |
-//! |---|---|---|
-//! | `summary` | string | What it does, in one line; required |
-//! | `docs` | URL | Where the service documents it; none |
-//! | `method` | string | `GET`, `HEAD`, `POST`, `PUT`, `PATCH` or `DELETE`; required |
-//! | `path` | template | `/a/{x}/x-{y}.json`, a value for each segment; `{z...}` takes several; required |
-//! | `param_mapping.NAME` | places | `{a}/{b}`: one path parameter that fills several places; none |
-//! | `params.NAME` | table or string | A parameter, or the name of a shared one; none |
-//! | `body` | string | How body parameters are written: `json` or `form`; `json` |
-//! | `class` | string | `read`, `write`, `destructive`; by method: `GET`, `HEAD` / others / `DELETE` |
-//! | `idempotent` | bool | Two calls do what one does; `true` for methods of which RFC 9110 says so, else `false` |
-//! | `at_most_once` | bool | Never sent again after an unknown outcome; `false` |
-//! | `idempotency_header` | name | The header in which the service takes an idempotency key; none |
-//! | `timeout_s` | 1 to 300 | How long a call may take; the engine's own time |
-//! | `rate_limit` | from 1 | How many calls of one owner it takes in any 60 seconds; any |
-//! | `status` | string | `ready`, `beta` or `deprecated`; `ready` |
-//! | `group` | name | What it belongs to, as `issues`; the first word of its path |
-//! | `tool` | table | How it shows itself as a tool, see [`tool::declare`]; as it is |
-//!
-//! | `params.NAME` | Type | Meaning; default |
-//! |---|---|---|
-//! | `in` | string | `path`, `query`, `header`, `body`; by method: `query` for `GET`, `HEAD`, `DELETE`, else `body` |
-//! | `name` | string | What it is called in the request (not in `path`); the parameter's name |
-//! | `required` | bool | It must be given; `false`, but `true` in `path` |
-//! | `list` | string | A list in `query`: `repeat` `a=1&a=2`, `comma` `a=1,2`, `brackets` `a[]=1`; `repeat` |
-//! | `whole` | bool | It is the whole JSON body, not a member of it; `false` |
-//! | all others | | JSON Schema (2020-12); one of `type`, `enum` and `anyOf` is required |
+#![doc = include_str!("../../integrations/README.md")]
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde_json::Value;
 use url::Url;
 
 use super::{
-    Integration, IntegrationInfo, Overrides, Verification,
-    listing::{self, Shared},
-    parameter::{Parameter, Place, fill_header, form, query, scalar},
-    path::Path,
+    Integration, IntegrationInfo, Overrides, Verification, Verified,
+    endpoint::{endpoint, revision},
+    expired::Expired,
+    listing::Shared,
 };
 use crate::{
-    credential::{AuthScheme, scheme},
+    credential::{AuthScheme, Field, field, scheme},
     declaration::{Problem, Source, Table},
-    endpoint::{Draft, Endpoint, EndpointInfo},
-    error::{Error, Result},
+    endpoint::Endpoint,
+    error::Result,
     name::Slug,
-    record::{connection::Fields, execution::Class},
-    schema::Schema,
-    tool,
-    transport::Payload,
+    record::connection::Fields,
+    template::{Address, Template},
 };
 
-/// Reads the declaration `text`, which lies in `file`, changed by `overrides`.
+/// Reads the declaration `text`, which lies in `file`, changed by `overrides`. What it extends is
+/// one of the bundled declarations.
 ///
 /// # Errors
 /// Every problem at once, with file and line.
@@ -110,15 +53,37 @@ pub fn declared(
     overrides: &Overrides,
 ) -> Result<Arc<dyn Integration>, Vec<Problem>> {
     let slug = file.rsplit('/').next().unwrap_or(file).trim_end_matches(".toml").to_owned();
-    Source::new(file, text)
-        .read_with(&overrides.0, |top| Some(Arc::new(read(&slug, top)?) as Arc<dyn Integration>))
+    let (bases, unknown) = super::bases(text);
+    let bases = bases.into_iter();
+    let source =
+        bases.fold(Source::new(file, text), |source, (file, text)| source.extending(file, text));
+    let mut instead = overrides.0.clone();
+    if instead.contains_key("auth.authorize_url") && !instead.contains_key("auth.issuer") {
+        // Another provider answers with another name than the declared one.
+        instead.insert("auth.issuer".to_owned(), Vec::new());
+    }
+    source.read_with(&instead, |top| {
+        if let (Some(_), Some(name)) = (top.text("extends"), unknown) {
+            top.problem("extends", format!("there is no declaration `{name}` to extend"));
+        }
+        Some(Arc::new(read(&slug, top)?) as Arc<dyn Integration>)
+    })
+}
+
+/// Headers of every request: as they are, and with places for fields of the connection.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Headers {
+    pub(super) fixed: HeaderMap,
+    pub(super) filled: Vec<(HeaderName, Template)>,
 }
 
 #[derive(Debug)]
 struct Declared {
     info: IntegrationInfo,
-    base: Url,
+    base: Address,
+    fields: Vec<Field>,
     auth: Arc<dyn AuthScheme>,
+    expired: Vec<Expired>,
     endpoints: BTreeMap<Slug, Arc<dyn Endpoint>>,
 }
 
@@ -127,12 +92,24 @@ impl Integration for Declared {
         &self.info
     }
 
-    fn base(&self, _fields: &Fields) -> Result<Url> {
-        Ok(self.base.clone())
+    fn base(&self, fields: &Fields) -> Result<Url> {
+        self.base.fill(&|name| fields.get(name).map(String::as_str))
+    }
+
+    fn fields(&self) -> &[Field] {
+        &self.fields
     }
 
     fn auth(&self) -> &dyn AuthScheme {
         &*self.auth
+    }
+
+    fn says_expired(&self, status: StatusCode, body: Option<&Value>) -> bool {
+        self.auth.says_expired(status) || self.expired.iter().any(|rule| rule.fits(status, body))
+    }
+
+    fn reads_refusal(&self, status: StatusCode) -> bool {
+        !self.auth.says_expired(status) && self.expired.iter().any(|rule| rule.needs_body(status))
     }
 
     fn endpoint(&self, canonical: &str) -> Option<Arc<dyn Endpoint>> {
@@ -151,49 +128,82 @@ fn read(slug: &str, top: &Table<'_>) -> Option<Declared> {
     let name = top.required_text("name").map(str::to_owned);
     let description = top.required_text("description").map(str::to_owned);
     let docs = top.text("docs").map(str::to_owned);
-    let base = base_url(top);
-    let headers = headers(top);
+    let source = top.texts("source").into_iter().map(str::to_owned).collect();
+    let verified = verified(top);
+    let fields = field::declare(top, false);
+    let base = base_url(top, &fields);
+    let headers = headers(top, &fields);
     let auth = match top.table("auth") {
-        Some(auth) => scheme::declare(&auth),
+        Some(auth) => scheme::declare(&auth, &fields),
         None => {
             top.problem("auth", "expected a table `auth` with a `scheme`");
             None
         }
     };
+    check_fields(top, &fields, auth.as_deref());
     let endpoints = endpoints(top, base.as_ref(), &headers);
+    let expired = top.tables("expired").iter().filter_map(Expired::declare).collect();
     let verification = top.table("verify").and_then(|table| verification(&table, &endpoints));
     top.end();
-    let info =
-        IntegrationInfo { slug: slug?, name: name?, description: description?, docs, verification };
-    Some(Declared { info, base: base?, auth: auth?, endpoints })
+    let info = IntegrationInfo {
+        slug: slug?,
+        name: name?,
+        description: description?,
+        docs,
+        source,
+        verified,
+        verification,
+    };
+    Some(Declared { info, base: base?, fields, auth: auth?, expired, endpoints })
 }
 
-fn base_url(top: &Table<'_>) -> Option<Url> {
-    let text = top.required_text("base_url")?;
-    let fits = |url: &Url| {
-        url.has_host()
-            && url.query().is_none()
-            && url.fragment().is_none()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && matches!(url.scheme(), "https" | "http")
-    };
-    let url = Url::parse(text).ok().filter(fits);
-    if url.is_none() {
-        let expected = "`base_url`: expected a URL without user, query and fragment";
-        top.problem("base_url", format!("{expected}, got `{text}`"));
+fn verified(top: &Table<'_>) -> Option<Verified> {
+    let text = top.text("verified")?;
+    let verified = Verified::parse(text);
+    if verified.is_none() {
+        let expected = "`verified`: expected `described`, `mocked` or `live`";
+        top.problem("verified", format!("{expected}, got `{text}`"));
     }
-    url
+    verified
+}
+
+fn base_url(top: &Table<'_>, fields: &[Field]) -> Option<Address> {
+    let text = top.required_text("base_url")?;
+    let address = field::address(text, fields).and_then(|address| match address.has_query() {
+        true => Err(format!("expected a URL without a query, got `{text}`")),
+        false => Ok(address),
+    });
+    address.map_err(|what| top.problem("base_url", format!("`base_url`: {what}"))).ok()
+}
+
+/// Fields are facts that calls need, kept as they are. What is secret belongs to the scheme, and
+/// no name stands for both.
+fn check_fields(top: &Table<'_>, fields: &[Field], auth: Option<&dyn AuthScheme>) {
+    let Some(tables) = top.table_if_any("fields") else { return };
+    let taken = auth.map_or(&[][..], AuthScheme::fields);
+    for Field { name, is_secret, .. } in fields {
+        if *is_secret {
+            tables.problem(name, format!("`{name}`: a secret field stands under `auth.fields`"));
+        }
+        if taken.iter().any(|field| field.name == *name) {
+            tables.problem(name, format!("`{name}` stands under `auth.fields` too"));
+        }
+    }
 }
 
 /// Headers that go out with every request.
-fn headers(top: &Table<'_>) -> HeaderMap {
-    let mut headers = HeaderMap::new();
+fn headers(top: &Table<'_>, fields: &[Field]) -> Headers {
+    let mut headers = Headers::default();
     let Some(table) = top.table("headers") else { return headers };
     for key in table.keys() {
-        let value = table.text(key).and_then(|text| HeaderValue::from_str(text).ok());
-        match (HeaderName::try_from(key), value) {
-            (Ok(name), Some(value)) => drop(headers.insert(name, value)),
+        let (name, text) = (HeaderName::try_from(key), table.text(key).unwrap_or_default());
+        let value = HeaderValue::from_str(text);
+        match (name, field::template(text, fields)) {
+            (Ok(_), Err(what)) => table.problem(key, format!("`{key}`: {what}")),
+            (Ok(name), Ok(template)) if !template.is_literal() => {
+                headers.filled.push((name, template));
+            }
+            (Ok(name), Ok(_)) if value.is_ok() => headers.fixed.extend(value.map(|v| (name, v))),
             (Ok(_) | Err(_), _) => table.problem(key, format!("`{key}` is no header")),
         }
     }
@@ -215,15 +225,15 @@ fn verification(
 
 fn endpoints(
     top: &Table<'_>,
-    base: Option<&Url>,
-    headers: &HeaderMap,
+    base: Option<&Address>,
+    headers: &Headers,
 ) -> BTreeMap<Slug, Arc<dyn Endpoint>> {
     let mut endpoints = BTreeMap::<_, Arc<dyn Endpoint>>::new();
     let Some(tables) = top.table("endpoints") else {
         top.problem("endpoints", "expected at least one table `endpoints.NAME`");
         return endpoints;
     };
-    let host = base.and_then(Url::host_str).unwrap_or_default();
+    let host = base.map(Address::host).unwrap_or_default();
     let shared = Shared::read(top);
     for key in tables.keys() {
         let Some(table) = tables.table(key) else { continue };
@@ -232,264 +242,17 @@ fn endpoints(
             tables.problem(key, format!("`{key}`: {error}"));
         }
         let made = endpoint(key, &table, &shared);
-        table.end();
+        if made.is_some() {
+            table.end();
+        }
         let (Ok(slug), Some(mut made)) = (slug, made) else { continue };
         made.headers = headers.clone();
-        made.info.revision = revision(host, &made.info);
+        made.info.revision = revision(&host, &made.info);
         if endpoints.insert(slug, Arc::new(made)).is_some() {
             tables.problem(key, format!("`{key}` stands twice (`_` and `-` are alike)"));
         }
     }
     endpoints
-}
-
-/// The hash of everything that changes what a call means.
-fn revision(host: &str, info: &EndpointInfo) -> String {
-    let meaning =
-        json!([info.method.as_str(), host, info.path, info.schema.as_value(), info.class.as_str()]);
-    let hash = Sha256::digest(meaning.to_string().as_bytes());
-    data_encoding::HEXLOWER.encode(&hash[..8])
-}
-
-/// How a body is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Encoding {
-    Json,
-    Form,
-}
-
-#[derive(Debug)]
-struct DeclaredEndpoint {
-    info: EndpointInfo,
-    headers: HeaderMap,
-    path: Path,
-    /// Parameters that fill several places of the path: name, then the places in order.
-    mapped: Vec<(String, Vec<String>)>,
-    parameters: Vec<Parameter>,
-    encoding: Encoding,
-}
-
-fn endpoint(key: &str, table: &Table<'_>, shared: &Shared<'_>) -> Option<DeclaredEndpoint> {
-    let summary = table.required_text("summary");
-    let method = method(table);
-    let path_text = table.required_text("path")?;
-    let path = Path::parse(path_text).map_err(|what| table.problem("path", what)).ok()?;
-    let encoding = match table.text("body") {
-        None | Some("json") => Encoding::Json,
-        Some("form") => Encoding::Form,
-        Some(other) => {
-            table.problem("body", format!("`body`: expected `json` or `form`, got `{other}`"));
-            return None;
-        }
-    };
-    let method = method?;
-    let mapped = mapped(table);
-    let parameters = parameters(table, shared.params.as_ref(), &method);
-    check_places(table, &path, &mapped, &parameters);
-    let schema = compile(table, &parameters)?;
-    let info = EndpointInfo {
-        name: Slug::parse(key).ok()?,
-        summary: summary?.to_owned(),
-        docs: table.text("docs").map(str::to_owned),
-        path: path_text.to_owned(),
-        class: class(table, &method)?,
-        is_idempotent: method.is_idempotent() || table.flag("idempotent"),
-        is_at_most_once: table.flag("at_most_once"),
-        idempotency_header: idempotency_header(table),
-        timeout: table.count("timeout_s").map(|s| Duration::from_secs(u64::from(s.clamp(1, 300)))),
-        rate_limit: listing::rate_limit(table),
-        status: listing::status(table),
-        group: listing::group(table, path_text)?,
-        tool: tool::declare(table, shared.inputs.as_ref(), schema.as_value()),
-        revision: String::new(),
-        schema,
-        method,
-    };
-    Some(DeclaredEndpoint { info, headers: HeaderMap::new(), path, mapped, parameters, encoding })
-}
-
-fn method(table: &Table<'_>) -> Option<Method> {
-    let text = table.required_text("method")?;
-    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
-    if !known.contains(&text) {
-        table.problem("method", format!("expected one of {}, got `{text}`", known.join(", ")));
-        return None;
-    }
-    Method::try_from(text).ok()
-}
-
-fn class(table: &Table<'_>, method: &Method) -> Option<Class> {
-    let Some(text) = table.text("class") else {
-        return Some(match *method {
-            Method::GET | Method::HEAD => Class::Read,
-            Method::DELETE => Class::Destructive,
-            _ => Class::Write,
-        });
-    };
-    let class = Class::parse(text);
-    if class.is_none() {
-        table.problem("class", format!("expected `read`, `write` or `destructive`, got `{text}`"));
-    }
-    class
-}
-
-fn idempotency_header(table: &Table<'_>) -> Option<HeaderName> {
-    let text = table.text("idempotency_header")?;
-    let name = HeaderName::try_from(text);
-    if name.is_err() {
-        table.problem("idempotency_header", format!("`{text}` is no header name"));
-    }
-    name.ok()
-}
-
-/// `param_mapping = { repo = "{owner}/{repo}" }`
-fn mapped(table: &Table<'_>) -> Vec<(String, Vec<String>)> {
-    let Some(mapping) = table.table("param_mapping") else { return Vec::new() };
-    let mut mapped = Vec::new();
-    for key in mapping.keys() {
-        let Some(text) = mapping.text(key) else { continue };
-        let names = text.split('/').map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-        match names.collect::<Option<Vec<_>>>() {
-            Some(names) => {
-                let names = names.into_iter().map(str::to_owned).collect();
-                mapped.push((key.to_owned(), names));
-            }
-            None => mapping.problem(
-                key,
-                format!("expected places such as `{{owner}}/{{repo}}`, got `{text}`"),
-            ),
-        }
-    }
-    mapped
-}
-
-/// Reads `params`; a string names one of the integration's shared parameters.
-fn parameters(table: &Table<'_>, shared: Option<&Table<'_>>, method: &Method) -> Vec<Parameter> {
-    let Some(tables) = table.table("params") else { return Vec::new() };
-    let standard = match *method {
-        Method::GET | Method::HEAD | Method::DELETE => "query",
-        _ => "body",
-    };
-    let read = |key| {
-        if !tables.is_text(key) {
-            return Parameter::declare(key, &tables.table(key)?, standard);
-        }
-        let name = tables.text(key)?;
-        let found = shared.and_then(|shared| shared.table_if_any(name));
-        if found.is_none() {
-            tables.problem(key, format!("expected a shared parameter `params.{name}`"));
-        }
-        Parameter::declare(key, &found?, standard)
-    };
-    tables.keys().filter_map(read).collect()
-}
-
-/// Every place of the path is filled by exactly one parameter, and none is left over.
-fn check_places(
-    table: &Table<'_>,
-    path: &Path,
-    mapped: &[(String, Vec<String>)],
-    parameters: &[Parameter],
-) {
-    let direct = parameters.iter().filter(|p| p.place == Place::Path).map(|p| p.name.as_str());
-    let direct = direct.filter(|name| mapped.iter().all(|(parameter, _)| parameter != name));
-    let mut filled = direct.collect::<Vec<_>>();
-    filled.extend(mapped.iter().flat_map(|(_, names)| names.iter().map(String::as_str)));
-    for name in path.names().filter(|name| !filled.contains(name)) {
-        table.problem("path", format!("no parameter fills `{{{name}}}`"));
-    }
-    for name in filled.iter().filter(|name| path.names().all(|known| known != **name)) {
-        table.problem("params", format!("the path has no place `{{{name}}}`"));
-    }
-    for (parameter, _) in mapped {
-        let is_path = |p: &&Parameter| p.name == *parameter && p.place == Place::Path;
-        if parameters.iter().find(is_path).is_none() {
-            let what = format!("expected a parameter `{parameter}` with `in = \"path\"`");
-            table.problem("param_mapping", what);
-        }
-    }
-}
-
-/// One schema for all parameters. Parameters that are not declared are allowed, and ignored.
-fn compile(table: &Table<'_>, parameters: &[Parameter]) -> Option<Schema> {
-    let properties =
-        parameters.iter().map(|p| (p.name.clone(), p.schema.clone())).collect::<Map<_, _>>();
-    let required = parameters.iter().filter(|p| p.is_required).map(|p| &p.name).collect::<Vec<_>>();
-    let mut schema = json!({"type": "object", "properties": properties});
-    if !required.is_empty() {
-        schema["required"] = json!(required);
-    }
-    Schema::compile(schema)
-        .inspect_err(|error| table.problem("params", error.message().to_owned()))
-        .ok()
-}
-
-impl Endpoint for DeclaredEndpoint {
-    fn info(&self) -> &EndpointInfo {
-        &self.info
-    }
-
-    fn request(&self, params: &Map<String, Value>, _fields: &Fields) -> Result<Draft> {
-        let mut target = self.path.fill(&self.places(params)?)?;
-        let mut headers = self.headers.clone();
-        let (mut members, mut whole) = (Map::new(), None);
-        for parameter in &self.parameters {
-            let Some(value) = params.get(&parameter.name) else { continue };
-            match &parameter.place {
-                Place::Path => {}
-                Place::Query(..) | Place::Header(_) if value.is_null() => {}
-                Place::Query(wire, list) => query(&mut target, wire, *list, value)?,
-                Place::Header(name) => fill_header(&mut headers, name, value)?,
-                Place::Body(wire) => drop(members.insert(wire.clone(), value.clone())),
-                Place::WholeBody => whole = Some(value),
-            }
-        }
-        let has_body = self.parameters.iter().any(|p| matches!(p.place, Place::Body(_)));
-        let body = match (whole, self.encoding) {
-            (Some(value), _) => Some((value.to_string(), "application/json")),
-            (None, _) if !has_body => None,
-            (None, Encoding::Json) => {
-                Some((Value::Object(members).to_string(), "application/json"))
-            }
-            (None, Encoding::Form) => Some((form(&members), "application/x-www-form-urlencoded")),
-        };
-        let mut draft = Draft { target, headers, body: Payload::Empty };
-        if let Some((text, kind)) = body {
-            draft.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-            draft.body = Payload::Bytes(text.into());
-        }
-        Ok(draft)
-    }
-}
-
-impl DeclaredEndpoint {
-    /// The value for each place of the path, with the parameter it comes from.
-    fn places<'a>(
-        &'a self,
-        params: &Map<String, Value>,
-    ) -> Result<BTreeMap<&'a str, (&'a str, String)>> {
-        let mut places = BTreeMap::new();
-        for parameter in self.parameters.iter().filter(|p| p.place == Place::Path) {
-            let name = parameter.name.as_str();
-            let value = params.get(name).and_then(scalar).ok_or_else(|| {
-                Error::invalid(format!("the parameter `{name}` cannot be used"))
-                    .detail(name, "expected text or a number")
-            })?;
-            let Some((_, names)) = self.mapped.iter().find(|(mapped, _)| mapped == name) else {
-                places.insert(name, (name, value));
-                continue;
-            };
-            let parts = value.split('/').collect::<Vec<_>>();
-            if parts.len() != names.len() {
-                let shape = names.join("/");
-                return Err(Error::invalid(format!("the parameter `{name}` cannot be used"))
-                    .detail(name, format!("expected text of the form `{shape}`")));
-            }
-            let pairs = names.iter().zip(parts);
-            places.extend(pairs.map(|(place, part)| (place.as_str(), (name, part.to_owned()))));
-        }
-        Ok(places)
-    }
 }
 
 #[cfg(test)]

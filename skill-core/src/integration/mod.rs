@@ -5,17 +5,25 @@
 //! [`Integration`]. The executor cannot tell them apart.
 
 mod declared;
+mod endpoint;
+mod expired;
 mod listing;
 mod parameter;
 mod path;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use http::StatusCode;
+use serde_json::Value;
 use url::Url;
 
 pub use self::declared::declared;
 use crate::{
-    credential::AuthScheme, declaration::Problem, endpoint::Endpoint, error::Result, name::Slug,
+    credential::{AuthScheme, Field},
+    declaration::{Problem, Source},
+    endpoint::Endpoint,
+    error::Result,
+    name::Slug,
     record::connection::Fields,
 };
 
@@ -35,6 +43,38 @@ pub struct Verification {
     pub account: String,
 }
 
+/// How far a declaration is proven.
+///
+/// ```
+/// use skill_core::integration::Verified;
+/// assert_eq!(Verified::parse("mocked"), Some(Verified::Mocked));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verified {
+    /// Written from the service's own description.
+    Described,
+    /// And called against something that was made from that description.
+    Mocked,
+    /// And called against the service itself.
+    Live,
+}
+
+impl Verified {
+    /// The name in declarations and listings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Described => "described",
+            Self::Mocked => "mocked",
+            Self::Live => "live",
+        }
+    }
+
+    /// Reads what [`Verified::as_str`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Described, Self::Mocked, Self::Live].into_iter().find(|v| v.as_str() == text)
+    }
+}
+
 /// What is known about an integration without calling it.
 #[derive(Debug)]
 pub struct IntegrationInfo {
@@ -46,6 +86,10 @@ pub struct IntegrationInfo {
     pub description: String,
     /// Where its service documents its API.
     pub docs: Option<String>,
+    /// Where the facts of its declaration were taken from.
+    pub source: Vec<String>,
+    /// How far its declaration is proven, as far as it says.
+    pub verified: Option<Verified>,
     /// How a new credential is tried out.
     pub verification: Option<Verification>,
 }
@@ -62,8 +106,24 @@ pub trait Integration: fmt::Debug + Send + Sync + 'static {
     /// missing.
     fn base(&self, fields: &Fields) -> Result<Url>;
 
+    /// What its connections have to know besides a credential: a shop, a tenant, a region.
+    fn fields(&self) -> &[Field] {
+        &[]
+    }
+
     /// How its requests are signed.
     fn auth(&self) -> &dyn AuthScheme;
+
+    /// Whether an answer says that the access has ended; `body` is there when
+    /// [`reads_refusal`](Self::reads_refusal) asked for it and it is JSON.
+    fn says_expired(&self, status: StatusCode, _body: Option<&Value>) -> bool {
+        self.auth().says_expired(status)
+    }
+
+    /// Whether it takes the body of an answer with this status to say that.
+    fn reads_refusal(&self, _status: StatusCode) -> bool {
+        false
+    }
 
     /// Finds an endpoint by the canonical form of its name.
     fn endpoint(&self, canonical: &str) -> Option<Arc<dyn Endpoint>>;
@@ -98,6 +158,26 @@ impl Overrides {
 }
 
 include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
+
+/// How many declarations may stand behind one another.
+const DEEPEST: usize = 8;
+
+/// The bundled declarations that `text` extends, nearest first, and the name of one that there is
+/// not.
+fn bases(text: &str) -> (Vec<(&'static str, &'static str)>, Option<String>) {
+    let mut found = Vec::new();
+    let mut next = Source::peek(text, "extends");
+    while let Some(name) = next {
+        let file = format!("{name}.toml");
+        let known = BASES.iter().chain(BUNDLED).find(|(known, _)| *known == file);
+        let Some((file, text)) = known.filter(|_| found.len() < DEEPEST) else {
+            return (found, Some(name));
+        };
+        found.push((*file, *text));
+        next = Source::peek(text, "extends");
+    }
+    (found, None)
+}
 
 /// The integrations that come with this crate, each changed by what `overrides` has for its slug.
 ///

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::{error::Result, transport::target::Target};
+use crate::{
+    error::Result,
+    template::{Piece, Template},
+    transport::target::Target,
+};
 
 /// One segment of a template.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
+enum Segment {
     /// Text of the declaration.
     Literal(String),
     /// One value, between text of the declaration.
@@ -17,7 +21,7 @@ enum Piece {
 
 /// A path with places for values.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Path(Vec<Piece>);
+pub(super) struct Path(Vec<Segment>);
 
 impl Path {
     /// Reads a template; the error says what is wrong with it.
@@ -28,14 +32,14 @@ impl Path {
         if inner.is_empty() {
             return Ok(Self(Vec::new()));
         }
-        inner.split('/').map(piece).collect::<Result<_, _>>().map(Self)
+        inner.split('/').map(segment).collect::<Result<_, _>>().map(Self)
     }
 
     /// The names of its values.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|piece| match piece {
-            Piece::Literal(_) => None,
-            Piece::One { name, .. } | Piece::Rest(name) => Some(name.as_str()),
+        self.0.iter().filter_map(|segment| match segment {
+            Segment::Literal(_) => None,
+            Segment::One { name, .. } | Segment::Rest(name) => Some(name.as_str()),
         })
     }
 
@@ -47,14 +51,14 @@ impl Path {
                 crate::Error::internal("a path parameter was not given").with("parameter", name)
             })
         };
-        for piece in &self.0 {
-            match piece {
-                Piece::Literal(text) => target.literal(text),
-                Piece::One { before, name, after } => {
+        for segment in &self.0 {
+            match segment {
+                Segment::Literal(text) => target.literal(text),
+                Segment::One { before, name, after } => {
                     let (parameter, value) = found(name)?;
                     target.surrounded(parameter, before, &value, after)?;
                 }
-                Piece::Rest(name) => {
+                Segment::Rest(name) => {
                     let (parameter, value) = found(name)?;
                     target.segments(parameter, &value)?;
                 }
@@ -65,28 +69,38 @@ impl Path {
 }
 
 /// Reads one segment of a template.
-fn piece(text: &str) -> Result<Piece, String> {
-    let Some((before, rest)) = text.split_once('{') else {
-        let odd =
-            text.is_empty() || text == "." || text == ".." || text.contains(['}', '?', '#', '%']);
-        return if odd {
-            Err(format!("`path`: the segment `{text}` cannot stand in a path"))
-        } else {
-            Ok(Piece::Literal(text.to_owned()))
-        };
-    };
-    let Some((name, after)) = rest.split_once('}') else {
-        return Err(format!("`path`: expected `}}` after `{{{rest}`"));
-    };
-    if after.contains(['{', '}']) {
-        return Err(format!("`path`: expected one `{{parameter}}` per segment, got `{text}`"));
+fn segment(text: &str) -> Result<Segment, String> {
+    let template = Template::parse(text).map_err(|what| format!("`path`: {what}"))?;
+    let (mut before, mut after, mut value) = (String::new(), String::new(), None);
+    for piece in template.pieces() {
+        match piece {
+            Piece::Literal(literal) if value.is_none() => before.push_str(literal),
+            Piece::Literal(literal) => after.push_str(literal),
+            Piece::Value(_) | Piece::Rest(_) if value.is_some() => {
+                return Err(format!(
+                    "`path`: expected one `{{parameter}}` per segment, got `{text}`"
+                ));
+            }
+            Piece::Value(_) | Piece::Rest(_) => value = Some(piece),
+        }
     }
-    match name.strip_suffix("...") {
-        Some(name) if before.is_empty() && after.is_empty() => Ok(Piece::Rest(name.to_owned())),
-        Some(_) => {
+    match value {
+        None if ["", ".", ".."].contains(&&*before) || before.contains(['}', '?', '#', '%']) => {
+            Err(format!("`path`: the segment `{text}` cannot stand in a path"))
+        }
+        None => Ok(Segment::Literal(before)),
+        Some(Piece::Rest(name)) if before.is_empty() && after.is_empty() => {
+            Ok(Segment::Rest(name.clone()))
+        }
+        Some(Piece::Rest(_)) => {
             Err(format!("`path`: expected `{{name...}}` to be a whole segment, got `{text}`"))
         }
-        None => Ok(Piece::One { before: before.into(), name: name.into(), after: after.into() }),
+        Some(Piece::Value(name)) if name.contains('.') => {
+            Err(format!("`path`: expected the name of a parameter, got `{{{name}}}`"))
+        }
+        Some(Piece::Value(name) | Piece::Literal(name)) => {
+            Ok(Segment::One { before, name: name.clone(), after })
+        }
     }
 }
 

@@ -1,6 +1,6 @@
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
 use crate::{endpoint::Draft, transport::Payload};
@@ -98,4 +98,56 @@ fn every_declaration_of_the_real_runs_loads() {
         loaded += 1;
     }
     assert!(loaded > 0, "there is nothing to load");
+}
+
+/// Every key of a table of the manual, without what is not written as it stands.
+fn documented() -> BTreeSet<String> {
+    let manual = include_str!("../../integrations/README.md");
+    let rows = manual.lines().filter_map(|line| line.strip_prefix("| `"));
+    let keys = rows.filter_map(|row| row.split_once(" |").map(|(keys, _)| keys));
+    let names = keys.flat_map(|keys| keys.split(['`', ',', ' ']).map(str::trim));
+    let parts = names.flat_map(|name| name.split('.'));
+    let parts = parts.filter(|part| !part.is_empty() && *part != "or");
+    parts.filter(|part| part.to_uppercase() != **part).map(str::to_owned).collect()
+}
+
+/// Every key that the schema knows, at any depth.
+fn known(schema: &Value, found: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(members) => {
+            if let Some(Value::Object(properties)) = members.get("properties") {
+                found.extend(properties.keys().cloned());
+            }
+            members.values().for_each(|inner| known(inner, found));
+        }
+        Value::Array(items) => items.iter().for_each(|inner| known(inner, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn format() -> Value {
+    serde_json::from_str(include_str!("../../integrations/schema.json")).unwrap()
+}
+
+#[test]
+fn the_schema_has_what_the_manual_has_and_nothing_else() {
+    let mut found = BTreeSet::new();
+    known(&format(), &mut found);
+    assert_eq!(documented(), found);
+}
+
+#[test]
+fn every_declaration_fits_the_published_schema() {
+    let schema = crate::schema::Schema::compile(format()).unwrap();
+    for (file, text) in BUNDLED.iter().chain(BASES) {
+        let table: toml::Table = text.parse().unwrap();
+        let mut value = serde_json::to_value(table).unwrap();
+        if BASES.iter().any(|(base, _)| base == file) {
+            // What others extend is no integration by itself.
+            value["extends"] = "nothing".into();
+        }
+        schema.check(&value).unwrap_or_else(|error| panic!("{file}: {error}"));
+    }
+    let wrong = json!({"extends": "google", "auth": {"scheme": "oauth2", "pkcee": true}});
+    assert!(schema.check(&wrong).is_err());
 }

@@ -126,20 +126,21 @@ impl SkillHost {
     /// are used up.
     async fn admit(&self, turn: &mut Turn, target: &Action) -> Result<Admitted> {
         loop {
-            let pause = match self.count(target).await? {
+            let refusal = match self.count(target).await? {
                 Ok(admitted) => return Ok(admitted),
-                Err(pause) => pause.unwrap_or(SHORT),
+                Err(refusal) => refusal,
             };
+            let pause = refusal.retry_delay().unwrap_or(SHORT);
             if pause > SHORT {
                 let at = self.now().checked_add(pause).map_err(Error::internal)?;
-                return self.suspend(turn, at).await;
+                return self.suspend(turn, at, refusal).await;
             }
             self.pause(pause).await?;
         }
     }
 
-    /// Counts the call; when a limit is used up, says when to come again.
-    async fn count(&self, target: &Action) -> Result<Result<Admitted, Option<Duration>>> {
+    /// Counts the call; when a limit is used up, says which and when to come again.
+    async fn count(&self, target: &Action) -> Result<Result<Admitted, Error>> {
         let (attempt, keys) = (self.attempt(), &self.attempt().shared.keys);
         let caller = attempt.admitted.caller().clone();
         if let Err(error) = keys.resume(caller.clone()).await {
@@ -148,12 +149,15 @@ impl SkillHost {
         }
         let admitted = match keys.admit(caller).await? {
             Admission::Admitted(admitted) => admitted,
-            Admission::Refused(allowance) => return Ok(Err(allowance.retry_after)),
+            Admission::Refused(allowance) => {
+                let refusal = allowance.refusal();
+                return Ok(Err(refusal.unwrap_or_else(|| Error::internal("no reason to refuse"))));
+            }
         };
         let Some(most) = target.rate_limit() else { return Ok(Ok(admitted)) };
         match keys.admit_action(&admitted, &target.name(), most).await {
             Ok(()) => Ok(Ok(admitted)),
-            Err(error) if error.kind() == ErrorKind::RateLimited => Ok(Err(error.retry_delay())),
+            Err(error) if error.kind() == ErrorKind::RateLimited => Ok(Err(error)),
             Err(error) => Err(error),
         }
     }
@@ -269,7 +273,8 @@ impl SkillHost {
         let work = skill.run(context, Value::Object(call.params.clone()));
         deadline.run(work).await.unwrap_or_else(|| {
             let message = format!("the skill `{}` did not end in time", call.action);
-            Err(Error::new(ErrorKind::Timeout, message))
+            // What it has done stands in the journal.
+            Err(Error::new(ErrorKind::Timeout, message).retry(Retry::Safe))
         })
     }
 
@@ -368,14 +373,20 @@ impl SkillHost {
         if !is_known {
             self.journal.note(turn, Some(&Written::Sleeps(at))).await?;
         }
-        self.suspend(turn, at).await
+        let message = "the skill sleeps longer than its run may take";
+        self.suspend(turn, at, Error::new(ErrorKind::Timeout, message)).await
     }
 
-    /// Puts the run aside, once no other step of it is under way.
-    async fn suspend<T>(&self, turn: &mut Turn, at: Timestamp) -> Result<T> {
+    /// Puts the run aside, once no other step of it is under way; ends it in `too_late` when its
+    /// time is up by then.
+    async fn suspend<T>(&self, turn: &mut Turn, at: Timestamp, too_late: Error) -> Result<T> {
         turn.rest().await;
         let attempt = self.attempt();
         attempt.check()?;
+        let left = Duration::try_from(at.duration_since(self.now())).unwrap_or_default();
+        if left >= attempt.deadline.remaining() {
+            return Err(attempt.refuse(too_late));
+        }
         let first = attempt.suspended().map_or(at, |other| other.min(at));
         Err(attempt.suspend(first))
     }

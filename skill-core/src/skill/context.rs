@@ -192,7 +192,8 @@ impl SkillContext {
     /// Sleeps, as a step. It survives restarts; what is longer than a few seconds takes no worker.
     ///
     /// # Errors
-    /// As [`SkillContext`] says.
+    /// [`ErrorKind::Timeout`] ends a run that would sleep beyond its
+    /// [`deadline`](super::SkillInfo::deadline); otherwise as [`SkillContext`] says.
     pub async fn sleep(&self, time: Duration) -> Result<()> {
         let wake = self.host.now().checked_add(time);
         self.sleep_until(wake.map_err(|_| Error::invalid("nobody sleeps that long"))?).await
@@ -201,7 +202,7 @@ impl SkillContext {
     /// Sleeps until a time, as a step.
     ///
     /// # Errors
-    /// As [`SkillContext`] says.
+    /// As [`sleep`](Self::sleep).
     pub async fn sleep_until(&self, at: Timestamp) -> Result<()> {
         self.host.sleep_until(at).await
     }

@@ -6,7 +6,7 @@
 //! compared with what was meant.
 
 use percent_encoding::percent_decode_str;
-use url::Url;
+use url::{Host, Url};
 
 use crate::error::{Error, Result};
 
@@ -110,6 +110,30 @@ impl Target {
             && count == (under + self.segments.len()).max(1);
         if stays { Ok(url) } else { Err(Error::internal("a built address leaves its service")) }
     }
+}
+
+/// The address of a host that a connection has a part in: a domain, never an address literal.
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it could be read as anything
+/// else.
+pub(crate) fn origin(scheme: &str, host: &str, port: Option<u16>) -> Result<Url> {
+    let host = host.to_ascii_lowercase();
+    let is_label = |label: &str| {
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        (1..=63).contains(&label.len())
+            && label.chars().all(fits)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    let refused = || Error::invalid("the address of the connection is no host: reconnect it");
+    if host.len() > 253 || !host.split('.').all(is_label) {
+        return Err(refused());
+    }
+    let mut url = Url::parse(&format!("{scheme}://{host}")).map_err(|_| refused())?;
+    url.set_port(port).map_err(|()| refused())?;
+    let stays = matches!(url.host(), Some(Host::Domain(domain)) if domain == host);
+    if stays && url.scheme() == scheme { Ok(url) } else { Err(refused()) }
 }
 
 /// Why a value cannot be one segment of a path.

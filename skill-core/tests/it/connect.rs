@@ -1,5 +1,6 @@
 //! Connecting an account: from the link to the grant, and nothing for anybody else.
 
+mod fields;
 mod hang_up;
 mod manage;
 
@@ -43,7 +44,7 @@ fn back(leaving: &Leaving) -> Return {
         state: query(leaving)["state"].as_str().into(),
         code: Some("code-1".into()),
         issuer: Some("https://auth.test".into()),
-        error: None,
+        ..Return::default()
     }
 }
 

@@ -186,7 +186,7 @@ async fn reconnecting_restores_the_same_connection() {
         state: state.into_owned().into(),
         code: Some("code".into()),
         issuer: Some("https://auth.test".into()),
-        error: None,
+        ..Return::default()
     };
     let (restored, _) = connector.arrive(&back, &leaving.browser).await.unwrap();
     assert_eq!((restored.id, restored.status), (connection.id, Status::Connected));

@@ -294,7 +294,7 @@ async fn leave(world: &World, planted: &mut Planted) -> (Return, SecretString) {
         state: state.into_owned().into(),
         code: Some("CANARY-code".into()),
         issuer: Some("https://auth.test".into()),
-        error: None,
+        ..Return::default()
     };
     (back, leaving.browser)
 }
@@ -467,7 +467,7 @@ async fn a_person_mends_a_grant_that_does_not_open() {
         state: state.into_owned().into(),
         code: Some("c".into()),
         issuer: Some("https://auth.test".into()),
-        error: None,
+        ..Return::default()
     };
     world.script.on(|sent| match sent.place().as_str() {
         "auth.test/token" => answer(200, r#"{"access_token":"new"}"#),

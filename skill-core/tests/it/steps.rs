@@ -1,6 +1,7 @@
 //! Durable steps: what a run has done it never does again.
 
 mod calls;
+mod file;
 mod order;
 mod sleep;
 
@@ -50,7 +51,11 @@ impl Log {
     }
 
     fn all(&self) -> String {
-        self.0.lock().unwrap().join(" ")
+        self.lines().join(" ")
+    }
+
+    fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
     }
 }
 

@@ -7,8 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use skill_core::{
     Error, ErrorKind, Result,
-    clock::Clock,
-    id::{AppId, ConnectionId, ExecutionId, KeyId},
+    id::{AppId, ConnectionId, ExecutionId, KeyId, WebhookId},
     name::{OwnerId, Slug},
     record::{
         Sealed,
@@ -17,14 +16,16 @@ use skill_core::{
         connection::{Connection, ConnectionRef, Revision},
         execution::{Begun, Execution, Idempotency, Recorded},
         flow::{Departure, Flow, TokenHash},
-        key::{Key, KeyHash},
+        key::{Key, KeyHash, Rotate, Rotation},
         owner::Owner,
         run::{Claim, Claimed, Enqueue, Enqueued, Finished, Lease, Step},
         usage::{Reserve, Share},
+        webhook::Subscription,
     },
     store::{
         AppStore, AuditStore, ConnectionStore, ExecutionFilter, ExecutionStore, FlowStore,
         GrantStore, KeyStore, MemoryStore, MetaStore, OwnerStore, QueueStore, UsageStore,
+        WebhookStore,
     },
 };
 
@@ -125,6 +126,7 @@ flaky! {
         fn key_by_hash(hash: &KeyHash) -> Option<Key>;
         fn keys(owner: &OwnerId) -> Vec<Key>;
         fn revoke_key(owner: &OwnerId, id: KeyId, at: Timestamp) -> bool;
+        fn rotate_key(owner: &OwnerId, rotate: &Rotate) -> Rotation;
     }
     ConnectionStore {
         fn insert_connection(connection: &Connection, most: Option<u32>) -> bool;
@@ -157,6 +159,11 @@ flaky! {
     }
     UsageStore {
         fn reserve(owner: &OwnerId, reserve: &Reserve) -> Share;
+    }
+    WebhookStore {
+        fn insert_webhook(webhook: &Subscription, most: u32) -> bool;
+        fn webhooks(owner: &OwnerId) -> Vec<Subscription>;
+        fn delete_webhook(owner: &OwnerId, id: WebhookId) -> bool;
     }
     AuditStore {
         fn append_audit(entry: &Entry) -> ();

@@ -12,7 +12,7 @@ const KEYS: [HeaderName; 2] =
     [HeaderName::from_static("idempotency-key"), HeaderName::from_static("x-idempotency-key")];
 
 /// The connection that the body or the header names; both may, if they agree.
-pub(super) fn named_connection(
+pub(crate) fn named_connection(
     body: Option<String>,
     headers: &HeaderMap,
 ) -> Result<Option<String>, Error> {
@@ -40,7 +40,7 @@ fn single(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Erro
 }
 
 /// The idempotency key, from either header. `"k"` and `k` are the same.
-pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
     let mut found = None;
     for name in &KEYS {
         let Some(text) = single(headers, name)? else { continue };

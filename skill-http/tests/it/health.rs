@@ -93,6 +93,27 @@ async fn metrics_name_routes_and_integrations_and_nothing_of_callers() {
 }
 
 #[tokio::test]
+async fn metrics_count_what_happens_to_queued_runs() {
+    let server = server().await;
+    for what in ["echo", "fail"] {
+        let id = server.queued("lab-run", &json!({"do": what})).await;
+        server.ended(&id).await;
+    }
+    let text = server.ask(Method::GET, "/metrics").send().await.text();
+    for line in [
+        "skill_run_events_total{integration=\"lab\",event=\"submitted\"} 2",
+        "skill_run_events_total{integration=\"lab\",event=\"started\"} 2",
+        "skill_run_wait_seconds_count{integration=\"lab\"} 2",
+        "skill_calls_total{integration=\"lab\",outcome=\"success\"} 1",
+        "skill_calls_total{integration=\"lab\",outcome=\"action_failed\"} 1",
+        "skill_http_requests_total{route=\"/v1/tools/{tool_id}/invoke\",status=\"2xx\"} 2",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in {text}");
+    }
+    assert!(!text.contains("exec_"), "{text}");
+}
+
+#[tokio::test]
 async fn metrics_are_for_this_machine_and_for_the_admin() {
     let server = server().await;
     let ask = || server.ask(Method::GET, "/metrics");

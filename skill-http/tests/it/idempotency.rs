@@ -50,6 +50,19 @@ async fn the_same_key_gives_the_first_answer_again() {
 }
 
 #[tokio::test]
+async fn an_error_that_is_given_again_says_so_too() {
+    let server = server().await;
+    server.answers("POST", "/create", json(200, "{")).await;
+    let first = keyed(&server, "k1").await;
+    first.is_error(502, "upstream_error");
+    assert_eq!(first.header("idempotent-replayed"), "");
+    let again = keyed(&server, "k1").await;
+    assert_eq!(again.body, first.body);
+    assert_eq!(again.header("idempotent-replayed"), "true");
+    assert_eq!(server.upstream_saw().await.len(), 1);
+}
+
+#[tokio::test]
 async fn quotes_and_the_other_header_make_no_difference() {
     let server = server().await;
     let made = counting(&server).await;

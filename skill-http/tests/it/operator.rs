@@ -26,7 +26,8 @@ async fn operate(
     (answer.status().as_u16(), value)
 }
 
-const ROUTES: [(&str, &str); 5] = [
+const ROUTES: [(&str, &str); 6] = [
+    ("POST", "/_operator/runs/open/search"),
     ("GET", "/_operator/status"),
     ("POST", "/_operator/apps"),
     ("POST", "/_operator/keys"),
@@ -198,4 +199,37 @@ async fn the_same_door_opens_over_a_unix_socket() {
     assert_eq!(client::status(&answer), 200, "{answer}");
     stop.cancel();
     tokio::time::timeout(client::SOON, serving).await.expect("it stops").unwrap();
+}
+
+#[tokio::test]
+async fn a_run_is_queued_under_the_name_and_with_the_parameters_of_its_action() {
+    let server = server().await;
+    let path = "/_operator/runs/open/search?delay=3600&priority=-100&deadline=60&timeout=5";
+    let (status, queued) = operate(&server, Method::POST, path, "acme", json!({"q": "x"})).await;
+    assert_eq!((status, &queued["status"]), (202, &json!("queued")), "{queued}");
+    let path = format!("/v1/executions/{}", queued["execution_id"].as_str().unwrap());
+    let (status, run) = operate(&server, Method::GET, &path, "acme", Value::Null).await;
+    assert_eq!(
+        (status, &run["status"], &run["tool_id"]),
+        (200, &json!("queued"), &json!("open-search"))
+    );
+    assert_eq!(operate(&server, Method::GET, &path, "default", Value::Null).await.0, 404);
+    let wrong =
+        ["delay=-1", "delay=2592001", "priority=101", "priority=x", "deadline=0", "timeout=301"];
+    for wrong in wrong {
+        for path in ["/_operator/runs/open/search", "/v1/tools/open-search/invoke"] {
+            let path = format!("{path}?async=true&{wrong}");
+            let (status, body) =
+                operate(&server, Method::POST, &path, "acme", json!({"q": "x"})).await;
+            assert_eq!(status, 400, "{path}: {body}");
+        }
+    }
+    for nothing in ["open/nothing", "nothing/search", "Open/search"] {
+        let path = format!("/_operator/runs/{nothing}");
+        assert_eq!(
+            operate(&server, Method::POST, &path, "acme", json!({})).await.0,
+            404,
+            "{nothing}"
+        );
+    }
 }

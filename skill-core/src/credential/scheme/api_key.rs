@@ -1,28 +1,24 @@
-//! A key in a header or in the query.
+//! Keys in headers or in the query.
 
 use std::sync::Arc;
 
 use http::HeaderName;
-use zeroize::Zeroizing;
 
-use super::secret_header;
+use super::{
+    credential_fields,
+    names::{Names, Values},
+    names_of,
+    placement::Placement,
+};
 use crate::{
     credential::{AuthScheme, Credential, Field, Moment},
     declaration::Table,
     error::Result,
+    template::Template,
     transport::Outgoing,
 };
 
-/// Where the key stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
-    /// In a header, after a prefix such as `Token `.
-    Header { name: HeaderName, prefix: String },
-    /// In a query parameter.
-    Query { name: String },
-}
-
-/// Sends a key in a header or in the query.
+/// Sends keys in headers or in the query.
 ///
 /// ```
 /// use skill_core::credential::{AuthScheme, scheme::ApiKey};
@@ -30,43 +26,53 @@ enum Place {
 /// ```
 #[derive(Debug, Clone)]
 pub struct ApiKey {
-    place: Place,
-    fields: [Field; 1],
+    placement: Placement,
+    fields: Vec<Field>,
+}
+
+fn key() -> Field {
+    Field::secret("api_key", "API key")
 }
 
 impl ApiKey {
-    fn new(place: Place) -> Self {
-        Self { place, fields: [Field::secret("api_key", "API key")] }
-    }
-
-    /// Returns the scheme that sends the key in the header `name`, after `prefix`.
-    pub fn header(name: HeaderName, prefix: &str) -> Self {
-        Self::new(Place::Header { name, prefix: prefix.to_owned() })
+    /// Returns the scheme that sends the key in the header `name`.
+    pub fn header(name: HeaderName) -> Self {
+        let value = Template::value("credential.api_key");
+        Self { placement: Placement::header(name, value), fields: vec![key()] }
     }
 
     /// Returns the scheme that sends the key as the query parameter `name`.
     pub fn query(name: &str) -> Self {
-        Self::new(Place::Query { name: name.to_owned() })
+        let value = Template::value("credential.api_key");
+        Self { placement: Placement::query(name, value), fields: vec![key()] }
     }
 }
 
-pub(super) fn declare(auth: &Table<'_>) -> Option<Arc<dyn AuthScheme>> {
-    let (header, query) = (auth.text("header"), auth.text("query"));
+pub(super) fn declare(auth: &Table<'_>, _fields: &[Field]) -> Option<Arc<dyn AuthScheme>> {
+    let fields = credential_fields(auth, [key()]);
+    let names = Names::new(&[], &[]).credential(names_of(&fields));
+    let (header, query) = (auth.text("header"), auth.is_text("query").then(|| auth.text("query")));
     let prefix = auth.text("prefix").unwrap_or_default();
-    match (header, query) {
+    let value = |prefix: &str| names.parse(&format!("{prefix}{{credential.api_key}}"));
+    let unfit = |what: String| auth.problem("prefix", format!("`prefix`: {what}"));
+    let placement = match (header, query.flatten()) {
         (Some(name), None) => match HeaderName::try_from(name) {
-            Ok(name) => Some(Arc::new(ApiKey::header(name, prefix))),
+            Ok(name) => Placement::header(name, value(prefix).map_err(unfit).ok()?),
             Err(_) => {
                 auth.problem("header", format!("`header`: `{name}` is no header name"));
-                None
+                return None;
             }
         },
-        (None, Some(name)) => Some(Arc::new(ApiKey::query(name))),
+        (None, Some(name)) => Placement::query(name, value("").map_err(unfit).ok()?),
+        (None, None) if auth.has("headers") || auth.has("query") => {
+            Placement::declare(auth, &names, "")
+        }
         (None, None) | (Some(_), Some(_)) => {
             auth.problem("scheme", "expected `header` or `query`: where the key stands");
-            None
+            return None;
         }
-    }
+    };
+    Some(Arc::new(ApiKey { placement, fields }))
 }
 
 impl AuthScheme for ApiKey {
@@ -79,16 +85,7 @@ impl AuthScheme for ApiKey {
     }
 
     fn sign(&self, request: &mut Outgoing, credential: &Credential, _: &Moment) -> Result<()> {
-        let key = credential.secret("api_key")?;
-        match &self.place {
-            Place::Header { name, prefix } => {
-                let value = Zeroizing::new(format!("{prefix}{key}"));
-                request.headers.insert(name, secret_header(&value)?);
-            }
-            Place::Query { name } => {
-                request.url.query_pairs_mut().append_pair(name, key);
-            }
-        }
-        Ok(())
+        let values = Values { fields: None, client: None, credential, others: &[] };
+        self.placement.sign(request, &values)
     }
 }

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use http::header::AUTHORIZATION;
 use serde_json::{Map, Value};
-use zeroize::Zeroizing;
 
-use super::{accept_fields, secret_header};
+use super::{
+    accept_fields, basic_header, credential_fields,
+    names::{Names, Values},
+    names_of,
+};
 use crate::{
     credential::{AuthScheme, Credential, Field, Moment},
     declaration::Table,
     error::{Error, Result},
+    template::Template,
     transport::Outgoing,
 };
 
@@ -23,20 +26,40 @@ use crate::{
 /// ```
 #[derive(Debug, Clone)]
 pub struct Basic {
-    fields: [Field; 2],
+    user: Template,
+    password: Template,
+    fields: Vec<Field>,
 }
 
 impl Basic {
     /// Returns the scheme.
     #[expect(clippy::new_without_default, reason = "one way in")]
     pub fn new() -> Self {
-        let password = Field::secret("password", "Password").optional();
-        Self { fields: [Field::plain("username", "User name"), password] }
+        let user = Template::value("credential.username");
+        let password = Template::value("credential.password");
+        Self { user, password, fields: standard().to_vec() }
     }
 }
 
-pub(super) fn declare(_auth: &Table<'_>) -> Option<Arc<dyn AuthScheme>> {
-    Some(Arc::new(Basic::new()))
+fn standard() -> [Field; 2] {
+    let password = Field::secret("password", "Password").optional();
+    [Field::plain("username", "User name"), password]
+}
+
+pub(super) fn declare(auth: &Table<'_>, _fields: &[Field]) -> Option<Arc<dyn AuthScheme>> {
+    let fields = credential_fields(auth, standard());
+    let names = Names::new(&[], &[]).credential(names_of(&fields));
+    let template = |key: &str| match auth.has(key) {
+        true => names.template(auth, key),
+        false => names
+            .parse(&format!("{{credential.{key}}}"))
+            .map_err(|_| {
+                auth.problem(key, format!("expected `{key}`, or a field of this name"));
+            })
+            .ok(),
+    };
+    let (user, password) = (template("username"), template("password"));
+    Some(Arc::new(Basic { user: user?, password: password?, fields }))
 }
 
 impl AuthScheme for Basic {
@@ -58,11 +81,11 @@ impl AuthScheme for Basic {
     }
 
     fn sign(&self, request: &mut Outgoing, credential: &Credential, _: &Moment) -> Result<()> {
-        let (user, password) =
-            (credential.secret("username")?, credential.find("password").unwrap_or(""));
-        let pair = Zeroizing::new(format!("{user}:{password}"));
-        let value = Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
-        request.headers.insert(AUTHORIZATION, secret_header(&value)?);
+        let values = Values { fields: None, client: None, credential, others: &[] };
+        // A password that was left out is empty.
+        let find = |name: &str| values.find(name).or(Some(""));
+        let value = basic_header(&self.user.fill(&find)?, &self.password.fill(&find)?)?;
+        request.headers.insert(AUTHORIZATION, value);
         Ok(())
     }
 }

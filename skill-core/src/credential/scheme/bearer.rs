@@ -31,7 +31,7 @@ impl Bearer {
     }
 }
 
-pub(super) fn declare(_auth: &Table<'_>) -> Option<Arc<dyn AuthScheme>> {
+pub(super) fn declare(_auth: &Table<'_>, _fields: &[Field]) -> Option<Arc<dyn AuthScheme>> {
     Some(Arc::new(Bearer::new()))
 }
 

@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub struct NoAuth;
 
-pub(super) fn declare(_auth: &Table<'_>) -> Option<Arc<dyn AuthScheme>> {
+pub(super) fn declare(_auth: &Table<'_>, _fields: &[Field]) -> Option<Arc<dyn AuthScheme>> {
     Some(Arc::new(NoAuth))
 }
 

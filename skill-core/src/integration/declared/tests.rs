@@ -1,4 +1,7 @@
+use serde_json::json;
+
 use super::*;
+use crate::{endpoint::Draft, transport::Payload};
 
 const GOOD: &str = r#"
 name = "Tasks"
@@ -116,4 +119,100 @@ fn the_revision_changes_with_the_meaning_only() {
         |text: &str| load(text).unwrap().endpoint("list-tasks").unwrap().info().revision.clone();
     assert_eq!(revision(GOOD), revision(&GOOD.replace("List tasks", "Show tasks")));
     assert_ne!(revision(GOOD), revision(&GOOD.replace("/tasks/{day}", "/jobs/{day}")));
+}
+
+const GRAPH: &str = r#"
+name = "Graph"
+description = "One address for everything."
+base_url = "https://graph.test"
+auth = { scheme = "bearer" }
+source = ["https://graph.test/docs"]
+verified = "described"
+
+[[expired]]
+status = 400
+at = "/errors/0/code"
+is = ["AUTH", "7"]
+
+[[expired]]
+status = 419
+
+[endpoints.rename]
+summary = "Rename a thing"
+method = "POST"
+path = "/graphql"
+fixed = { query = "mutation($id: ID!) { x }" }
+
+[endpoints.rename.params]
+id = { type = "string", required = true, name = "/variables/id" }
+title = { type = "string", name = "/variables/input/title" }
+
+[endpoints.list]
+summary = "List things"
+method = "GET"
+path = "/things"
+fixed = { all = true }
+"#;
+
+#[test]
+fn what_is_fixed_is_always_sent_and_names_lead_into_the_body() {
+    let graph = load(GRAPH).unwrap();
+    let draft = |name: &str, params: Value| {
+        graph.endpoint(name).unwrap().request(params.as_object().unwrap(), &Fields::new()).unwrap()
+    };
+    let rename = draft("rename", json!({"id": "1", "title": "T", "query": "evil"}));
+    let sent: Value = serde_json::from_str(body(&rename)).unwrap();
+    let expected = json!({
+        "query": "mutation($id: ID!) { x }", "variables": {"id": "1", "input": {"title": "T"}},
+    });
+    assert_eq!(sent, expected);
+    let list = draft("list", json!({}));
+    let url = list.target.join(&"https://graph.test".parse().unwrap()).unwrap();
+    assert_eq!(url.as_str(), "https://graph.test/things?all=true");
+    for clash in ["/variables/id", "/variables"] {
+        let text = GRAPH.replace("/variables/input/title", clash);
+        assert!(load(&text).is_err(), "{clash}");
+    }
+}
+
+#[test]
+fn what_says_that_access_has_ended_is_a_status_or_a_place_in_the_body() {
+    let graph = load(GRAPH).unwrap();
+    let says = |status, body: Option<Value>| {
+        graph.says_expired(StatusCode::from_u16(status).unwrap(), body.as_ref())
+    };
+    assert!(says(401, None) && says(419, None));
+    assert!(says(400, Some(json!({"errors": [{"code": "AUTH"}]}))));
+    assert!(says(400, Some(json!({"errors": [{"code": 7}]}))));
+    assert!(!says(400, Some(json!({"errors": [{"code": "OTHER"}]}))));
+    assert!(!says(400, None) && !says(403, Some(json!({"errors": [{"code": "AUTH"}]}))));
+    let reads = |status| graph.reads_refusal(StatusCode::from_u16(status).unwrap());
+    assert!(reads(400) && !reads(401) && !reads(419) && !reads(200));
+    assert_eq!(graph.info().verified, Some(Verified::Described));
+}
+
+#[test]
+fn a_declaration_extends_a_bundled_one_and_says_what_differs() {
+    let text = "extends = \"github\"\nname = \"Our GitHub\"\nbase_url = \"https://git.acme.test/api/v3\"\n\
+                [auth]\nauthorize_url = \"https://git.acme.test/login/oauth/authorize\"\n";
+    let own = declared("our_github.toml", text, &Overrides::default()).unwrap();
+    assert_eq!(own.info().slug.as_str(), "our_github");
+    assert_eq!(own.base(&Fields::new()).unwrap().as_str(), "https://git.acme.test/api/v3");
+    assert!(own.endpoint("create-issue").is_some() && own.auth().asks_a_person());
+    let keyed = format!("{text}scheme = \"bearer\"\n").replace("authorize_url", "#");
+    let keyed = declared("keyed.toml", &keyed, &Overrides::default()).unwrap();
+    assert_eq!(keyed.auth().kind(), "bearer");
+    for (text, line, file) in [
+        ("\nextends = \"nowhere\"\n", 2, "x.toml"),
+        ("extends = \"x\"\n", 1, "x.toml"),
+        ("extends = \"github\"\n[auth]\nsurprise = 1\n", 3, "x.toml"),
+    ] {
+        let problems = declared("x.toml", text, &Overrides::default()).unwrap_err();
+        let found = problems.iter().any(|p| p.line == line && p.file == file);
+        assert!(found, "{text}: {problems:?}");
+    }
+    // What breaks in the file that is extended is named there.
+    let text = "extends = \"github\"\n[params.repo]\npattern = \"(\"\n";
+    let problems = declared("x.toml", text, &Overrides::default()).unwrap_err();
+    assert!(problems.iter().all(|p| p.file == "github.toml"), "{problems:?}");
 }

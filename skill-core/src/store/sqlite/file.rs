@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::failure::Failure;
 use crate::error::{Error, ErrorKind, Result};
@@ -48,6 +48,8 @@ pub(super) fn connect_writer(path: &Path) -> Result<Connection> {
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.pragma_update(None, "secure_delete", "fast")?;
         connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
+        // The writer's thread does it between commits, and hears of what goes wrong in it.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         let mode: String = connection.pragma_query_value(None, "journal_mode", |r| r.get(0))?;
         Ok((connection, mode))
     };
@@ -69,6 +71,8 @@ fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "trusted_schema", false)?;
+    // A plan does not depend on the values that are bound: or `LIMIT ?` is planned at every use.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }

@@ -34,7 +34,7 @@ const BY_PARENT: &str = page!("INDEXED BY executions_by_parent", "true");
 const BY_USER: &str = page!("INDEXED BY executions_by_user", "user_id = ?5 AND parent_id IS NULL");
 const BY_STATE: &str = page!(
     "INDEXED BY executions_by_state",
-    "state = ?2 AND state IN ('success', 'error', 'cancelled') AND parent_id IS NULL"
+    "state = ?2 AND state <> 'queued' AND state <> 'running' AND parent_id IS NULL"
 );
 const BY_ACTION: &str = page!(
     "INDEXED BY executions_by_action",

@@ -12,6 +12,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use rusqlite::config::DbConfig;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -25,6 +26,10 @@ use crate::error::{Error, Result};
 const GROUP: usize = 256;
 /// The most commands that wait; further callers wait for room.
 const WAITING: usize = 1024;
+/// From how many pages on the write-ahead log is moved to the file when nobody waits.
+const LOG_PAGES: i64 = 1_000;
+/// From how many pages on it is moved although somebody waits.
+const MOST_LOG_PAGES: i64 = 8_000;
 
 pub(super) struct Writer {
     commands: Option<mpsc::Sender<Box<dyn Command>>>,
@@ -148,10 +153,37 @@ impl Writing {
             group.retain(|command| command.is_wanted());
             let commit = self.commit(&mut group);
             group.drain(..).for_each(|command| command.answer(&commit));
+            if commit.is_ok() {
+                let most = if waiting.is_empty() { LOG_PAGES } else { MOST_LOG_PAGES };
+                self.checkpoint(most);
+            }
         }
         if !self.is_stopped {
             let cut = self.session.pragma_update(None, "wal_checkpoint", "truncate");
             cut.unwrap_or_else(|cause| tracing::warn!(%cause, "the store keeps its log"));
+        }
+    }
+
+    /// Moves the write-ahead log to the file when it has so many pages. One that failed is tried
+    /// again after the next commit, unless the disk is broken: then the log is all there is.
+    fn checkpoint(&mut self, most: i64) {
+        let pages = |sql| {
+            row::first(&self.session, sql, [], |cells| {
+                Ok((cells.next::<i64>()?, cells.next::<i64>()?).1)
+            })
+        };
+        let moved = pages("PRAGMA wal_checkpoint(noop)").and_then(|found| {
+            if found.is_some_and(|found| most <= found) {
+                pages("PRAGMA wal_checkpoint(passive)")?;
+            }
+            Ok(())
+        });
+        let Err(failure) = moved else { return };
+        let cause = failure.error().log_line();
+        if failure.is_of_the_disk() {
+            self.stop(&cause);
+        } else {
+            tracing::warn!(cause, "the store's log was not moved to its file yet");
         }
     }
 
@@ -242,5 +274,8 @@ impl Writing {
     fn stop(&mut self, cause: &str) {
         self.is_stopped = true;
         tracing::error!(cause, "the store stopped writing: its disk failed");
+        // The log is read again when the file is opened again.
+        let stays = self.session.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        stays.map_or_else(|cause| tracing::error!(%cause, "the log may be lost"), drop);
     }
 }

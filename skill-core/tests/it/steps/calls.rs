@@ -267,6 +267,26 @@ async fn a_limit_that_is_used_up_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_limit_that_ends_after_the_deadline_ends_the_run() {
+    let log = Log::default();
+    let plan = Plan { per_day: Some(2), ..Plan::default() };
+    let plans = Plans::new("small", [("small".to_owned(), plan)], []).unwrap();
+    let skill = order(&log, |context, _| async move {
+        ask(&context, "whoami").await?;
+        ask(&context, "whoami").await.map(|_| json!(null))
+    });
+    let world = World::with(Arc::new(MemoryStore::new()), |builder| {
+        with(builder.plans(plans.clone()), std::slice::from_ref(&skill))
+    });
+    let desk = Desk { world: world.await };
+    let (_, caller) = key(&desk, &["*"]).await;
+    // The submit is the first request of the day.
+    let id = desk.submit_as(&caller).await;
+    assert_eq!(desk.failure(id).await.kind, ErrorKind::DailyLimit);
+    assert_eq!(desk.world.script.sent().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_limit_of_an_action_is_waited_for() {
     let log = Log::default();
     let inner = named("inner", &log, |_, log| async move {

@@ -38,7 +38,7 @@ async fn who_sleeps_takes_no_place() {
     let log = Log::default();
     let busy = order(&log, |context, log| async move {
         log.add("begun");
-        context.sleep(HOUR).await?;
+        context.sleep(Duration::from_secs(600)).await?;
         Ok(json!(null))
     });
     let desk = Desk::new([busy]).await;
@@ -124,4 +124,18 @@ async fn who_sleeps_can_be_cancelled() {
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(desk.run(id).await.execution.state, State::Cancelled);
     assert_eq!(log.all(), "before");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_would_sleep_beyond_the_deadline_is_told_at_once() {
+    let log = Log::default();
+    let desk = Desk::new([order(&log, |context, _| async move {
+        _ = context.sleep(HOUR).await;
+        Ok(json!("all is well"))
+    })])
+    .await;
+    let id = desk.submit().await;
+    let failure = desk.failure(id).await;
+    assert_eq!(failure.kind, ErrorKind::Timeout);
+    assert_eq!(failure.message, "the skill sleeps longer than its run may take");
 }

@@ -25,6 +25,10 @@ pub(super) fn routes() -> Vec<Route> {
             "label": {"type": "string", "minLength": 1, "maxLength": 200},
             "return_url": {"type": "string", "format": "uri"},
             "scopes": {"type": "array", "items": {"type": "string"}},
+            "fields": {
+                "type": "object",
+                "description": "Facts of the connection that the integration asks for, such as a shop.",
+            },
             "credentials": {
                 "type": "object",
                 "description": "A credential at hand, in the fields of the integration's scheme.",
@@ -67,9 +71,11 @@ pub(super) fn routes() -> Vec<Route> {
 async fn connect(cx: Context) -> Result<Reply, Failure> {
     let mut body = cx.members()?;
     let (integration, label) = (body.required_text("integration"), body.text("label"));
-    let credentials = body.object("credentials");
-    if let Some(credentials) = credentials {
+    let (credentials, fields) = (body.object("credentials"), body.object("fields"));
+    let fields = fields.unwrap_or_default();
+    if let Some(mut credentials) = credentials {
         body.end()?;
+        credentials.extend(fields);
         return hand_over(&cx, &integration, &credentials, label).await;
     }
     let (return_url, scopes) = (body.text("return_url"), body.texts("scopes"));
@@ -79,6 +85,7 @@ async fn connect(cx: Context) -> Result<Reply, Failure> {
         label,
         scopes: scopes.unwrap_or_default(),
         return_url,
+        fields,
     };
     let (connection, page) = cx.app.engine.connector().begin(cx.caller()?, wanted).await?;
     let answer = json!({"oauth_url": page, "connection_id": connection.id.to_string()});

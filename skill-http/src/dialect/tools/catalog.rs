@@ -8,6 +8,7 @@ use skill_core::{
     Error,
     catalog::{Catalog, Tool, ToolFilter},
     name::ActionName,
+    schema::{Parameter, parameters},
     tool::{Category, Status},
 };
 
@@ -18,7 +19,7 @@ use crate::{
     reply::{Failure, Reply},
 };
 
-/// The longest text that is searched for, in bytes.
+/// The longest text that is searched for, in characters.
 const SEARCH: usize = 200;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -97,74 +98,29 @@ fn shown(cx: &Context, tool: &Tool, shared: Option<u32>) -> Value {
     })
 }
 
-/// Inputs as a flat map, out of their JSON Schema.
+/// Inputs as a flat map.
 fn inputs(schema: &Value) -> Map<String, Value> {
-    let required = schema["required"].as_array().map_or(&[][..], Vec::as_slice);
     let mut all = fields(schema);
-    for (name, field) in &mut all {
-        field["required"] = required.iter().any(|other| other == name).into();
+    for parameter in parameters(schema) {
+        all[parameter.name]["required"] = parameter.is_required.into();
     }
     all
 }
 
-/// The members that a JSON Schema describes.
+/// The members that a JSON Schema describes, each with the one type that it mostly has.
 fn fields(schema: &Value) -> Map<String, Value> {
-    let properties = schema["properties"].as_object();
-    let field = |(name, of): (&String, &Value)| (name.clone(), field(schema, of));
-    properties.into_iter().flatten().map(field).collect()
-}
-
-fn field(root: &Value, schema: &Value) -> Value {
-    let meant = resolved(root, schema);
-    let description = schema.get("description").or_else(|| meant.get("description"));
-    let mut field = json!({
-        "type": kind_of(meant),
-        "description": description.and_then(Value::as_str).unwrap_or_default(),
-    });
-    for name in ["enum", "default"] {
-        if let Some(value) = schema.get(name).or_else(|| meant.get(name)) {
-            field[name] = value.clone();
+    let field = |parameter: &Parameter<'_>| {
+        let kind = parameter.kind.split('|').find(|kind| *kind != "null").unwrap_or("any");
+        let description = parameter.description.unwrap_or_default();
+        let mut field = json!({"type": kind, "description": description});
+        for (name, value) in [("enum", parameter.choices), ("default", parameter.default)] {
+            if let Some(value) = value {
+                field[name] = value.clone();
+            }
         }
-    }
-    field
-}
-
-/// Follows references within the document, as far as anybody writes them.
-fn resolved<'a>(root: &'a Value, mut schema: &'a Value) -> &'a Value {
-    for _ in 0..8 {
-        let reference = schema.get("$ref").and_then(Value::as_str);
-        let pointer = reference.and_then(|text| text.strip_prefix('#'));
-        let Some(next) = pointer.and_then(|pointer| root.pointer(pointer)) else { break };
-        schema = next;
-    }
-    schema
-}
-
-/// The one type that a field mostly has.
-fn kind_of(schema: &Value) -> &str {
-    let of_value = |value: &Value| match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
+        (parameter.name.to_owned(), field)
     };
-    match &schema["type"] {
-        Value::String(kind) => kind,
-        Value::Array(kinds) => {
-            kinds.iter().filter_map(Value::as_str).find(|kind| *kind != "null").unwrap_or("any")
-        }
-        _ => {
-            let value = schema["enum"].get(0).or_else(|| schema.get("const"));
-            let choices = schema.get("anyOf").or_else(|| schema.get("oneOf"));
-            let of_choice = || {
-                let mut kinds = choices.and_then(Value::as_array)?.iter().map(kind_of);
-                kinds.find(|kind| *kind != "null")
-            };
-            value.map(of_value).or_else(of_choice).unwrap_or("any")
-        }
-    }
+    parameters(schema).iter().map(field).collect()
 }
 
 async fn shared_limit(cx: &Context) -> Result<Option<u32>, Error> {
@@ -176,8 +132,8 @@ async fn list(cx: Context) -> Result<Reply, Failure> {
     let categories = "security, analysis, automation, integration or monitoring";
     let search = query.one_of(
         "search",
-        |text| (text.len() <= SEARCH).then(|| text.to_owned()),
-        "at most 200 bytes",
+        |text| (text.chars().count() <= SEARCH).then(|| text.to_owned()),
+        "at most 200 characters",
     )?;
     let filter = ToolFilter {
         category: query.one_of("category", Category::parse, categories)?,

@@ -53,6 +53,9 @@ impl Following {
     /// What is sent next, and the stream as long as something follows. It is asked when the reader
     /// has room: a slow one sees fewer changes, and keeps nothing in memory.
     async fn next(mut self) -> Option<(Bytes, Option<Self>)> {
+        if !self.is_welcome().await {
+            return Some((comment("the key ended"), None));
+        }
         let stopping = self.cx.app.stopping.clone();
         let change = timeout(self.cx.app.events_keep_alive, self.watch.next());
         match stopping.run_until_cancelled(change).await {
@@ -65,6 +68,13 @@ impl Following {
             Some(Ok(Ok(Some(run)))) => Some((event("progress", &self.shown(&run)), Some(self))),
             Some(Ok(Ok(None) | Err(_))) => None,
         }
+    }
+
+    /// Whether the key that opened the stream still opens anything.
+    async fn is_welcome(&self) -> bool {
+        let (Ok(caller), engine) = (self.cx.caller(), &self.cx.app.engine) else { return false };
+        let is_over = caller.until.is_some_and(|end| end <= engine.clock().now());
+        !is_over && engine.keys().resume(caller.clone()).await.is_ok()
     }
 
     fn shown(&self, run: &Execution) -> Pieces {

@@ -49,7 +49,7 @@ pub(super) fn routes() -> Vec<Route> {
                 "type": "integer", "minimum": -PRIORITY, "maximum": PRIORITY, "default": 0,
             }),
         )
-        .header("Idempotency-Key", text())
+        .header("Idempotency-Key", json!({"type": "string", "minLength": 1, "maxLength": 255}))
         .header("Skill-Connection", text())
         .answer(200, "It ran, and this is what it answered", done_schema())
         .answer(202, "It is queued: its inputs are on disk", queued_schema())
@@ -150,6 +150,14 @@ fn on_deadline(text: &str) -> Option<OnDeadline> {
         "continue" => Some(OnDeadline::Continue),
         _ => None,
     }
+}
+
+/// Queues a call as the query wants it.
+pub(crate) async fn submit(cx: &Context, mut call: CallRequest) -> Result<Reply, Failure> {
+    call.timeout = cx.query().number("timeout", 1, LONGEST)?.map(Duration::from_secs);
+    let submission = submission(cx, call)?;
+    let submitted = cx.app.engine.runs().submit(cx.admitted()?, submission).await?;
+    Ok(queued(submitted.id, submitted.is_replay))
 }
 
 /// The run of `call` as the query wants it queued.

@@ -11,6 +11,7 @@ mod quotas;
 mod result;
 mod webhooks;
 
+pub(crate) use self::invoke::submit;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 use skill_core::ErrorKind;

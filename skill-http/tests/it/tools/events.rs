@@ -104,6 +104,35 @@ async fn comments_say_that_a_quiet_stream_is_alive() {
 }
 
 #[tokio::test]
+async fn a_stream_ends_with_the_key_that_opened_it() {
+    let quick = |settings: &mut skill_http::Settings| {
+        settings.events_keep_alive = Duration::from_millis(20);
+    };
+    let server = setup().settings(quick).start().await;
+    let id = wait(&server).await;
+    let body = json!({"name": "short", "type": "user", "expires_in": 60});
+    let short = server.post("/v1/keys", &body).await.ok(201);
+    let other = server.post("/v1/keys", &json!({"name": "b", "type": "user"})).await.ok(201);
+    let path = format!("/v1/executions/{id}/events");
+    let open = async |made: &serde_json::Value| {
+        let key = made["key"].as_str().unwrap();
+        let mut events = server.ask(Method::GET, &path).key(key).follow().await;
+        events.next().await.unwrap();
+        events
+    };
+    let (mut expired, mut revoked) = (open(&short).await, open(&other).await);
+    server.delete(&format!("/v1/keys/{}", other["id"].as_str().unwrap())).await.ok(204);
+    server.advance(60);
+    for events in [&mut expired, &mut revoked] {
+        let mut last = String::new();
+        while let Some(block) = events.next_block().await {
+            last = block;
+        }
+        assert_eq!(last, ": the key ended");
+    }
+}
+
+#[tokio::test]
 async fn a_stream_works_over_http_2_and_through_gzip() {
     let server = server().await;
     let id = wait(&server).await;

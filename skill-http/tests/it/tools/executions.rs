@@ -5,7 +5,12 @@ use std::time::{Duration, Instant};
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::world::{TestServer, golden::golden, provider::json, server, setup};
+use crate::world::{
+    TestServer,
+    golden::{golden, redact},
+    provider::json,
+    server, setup,
+};
 
 async fn with_items(server: &TestServer) {
     server.answers("GET", "/items/1", json(200, r#"{"id":1}"#)).await;
@@ -40,9 +45,9 @@ async fn a_run_that_ended_is_shown_with_its_result() {
         let id = call(&server).await;
         for path in [format!("/v1/executions/{id}"), format!("/executions/{id}")] {
             let answer = server.get(&path).await;
-            let run = answer.ok(200);
-            assert_eq!(run["result"], json!({"id": 1}));
-            insta::allow_duplicates!(insta::assert_snapshot!(golden(&server, &answer)));
+            assert_eq!(answer.ok(200)["result"], json!({"id": 1}));
+            let shape = redact(&server, &answer.text());
+            insta::allow_duplicates!(insta::assert_snapshot!(shape));
         }
     }
 }
@@ -375,11 +380,12 @@ async fn the_calls_of_a_run_are_listed_with_it_and_nowhere_else() {
     let run = server.ended(&id).await;
     assert_eq!(run["result"], json!([{"id": 1}, {"no": 2}]), "{run}");
     let calls = server.get(&format!("/v1/executions/{id}/calls")).await.ok(200);
-    let shown = calls["executions"].as_array().unwrap().iter();
-    let shown = shown.map(|call| (call["tool_id"].clone(), call["status"].clone()));
-    let expected =
-        [(json!("open-get-item"), json!("success")), (json!("open-get-item"), json!("error"))];
-    assert_eq!(shown.collect::<Vec<_>>(), expected);
+    let calls_made = calls["executions"].as_array().unwrap();
+    assert!(calls_made.iter().all(|call| call["tool_id"] == "open-get-item"), "{calls}");
+    // The clock of the test stands still: their order is anybody's guess.
+    for status in ["success", "error"] {
+        assert_eq!(calls_made.iter().filter(|call| call["status"] == status).count(), 1, "{calls}");
+    }
     assert_eq!(calls["total"], 2);
     assert_eq!(server.get("/v1/executions").await.ok(200)["total"], 1);
 }

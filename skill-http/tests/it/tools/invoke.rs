@@ -267,7 +267,7 @@ async fn an_answer_that_cannot_be_used_is_a_tool_error() {
 #[tokio::test]
 async fn without_a_connection_there_is_a_page_to_make_one() {
     let server = server().await;
-    let inputs = json!({"owner": "acme", "repo": "webapp", "title": "Bug report"});
+    let inputs = json!({"repo": "acme/webapp", "title": "Bug report"});
     let answer = server.invoke("github-create-issue", &inputs).await;
     let error = answer.is_tools_error(403, "FORBIDDEN");
     assert_eq!(error["details"]["reason"], "integration_not_connected");
@@ -283,7 +283,7 @@ async fn a_dead_grant_is_forbidden_with_a_page_to_mend_it() {
     server.answers("POST", "/repos/acme/webapp/issues", json(401, "{}")).await;
     let refused = json(200, r#"{"error":"bad_refresh_token"}"#);
     server.answers("POST", "/login/oauth/access_token", refused).await;
-    let inputs = json!({"owner": "acme", "repo": "webapp", "title": "Bug report"});
+    let inputs = json!({"repo": "acme/webapp", "title": "Bug report"});
     let answer = server.invoke("github-create-issue", &inputs).await;
     let error = answer.is_tools_error(403, "FORBIDDEN");
     assert_eq!(error["details"]["reason"], "token_expired");
@@ -444,7 +444,7 @@ async fn a_replay_is_rendered_in_the_dialect_that_asks() {
     let body = json!({ "params": {"repo": "acme/webapp", "title": "Bug report"} });
     let ask = server.with_key(Method::POST, "/v1/github/create_issue").json(&body);
     ask.header("idempotency-key", "k1").send().await.ok(200);
-    let inputs = json!({"owner": "acme", "repo": "webapp", "title": "Bug report"});
+    let inputs = json!({"repo": "acme/webapp", "title": "Bug report"});
     let ask = server.with_key(Method::POST, "/v1/tools/github-create-issue/invoke").json(&inputs);
     let again = ask.header("idempotency-key", "k1").send().await;
     assert_eq!(again.ok(200)["status"], "success");

@@ -1,153 +1,219 @@
-//! OAuth 2.0: authorization code with PKCE S256 (RFC 6749, RFC 7636) and refresh.
+//! OAuth 2.0: authorization code with PKCE S256 (RFC 6749, RFC 7636), refresh and revocation
+//! (RFC 7009), with what providers make of them as data.
 
-mod token;
+mod endpoint;
 
 use std::sync::Arc;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderValue, header};
 use jiff::Timestamp;
-use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
-use url::{Url, form_urlencoded};
+use url::Url;
 
-use super::{accept_fields, secret_header};
+use self::endpoint::client;
+pub(super) use self::endpoint::{Ask, TokenEndpoint};
+use super::{
+    accept_fields,
+    names::{Names, Values},
+    placement::Placement,
+    reading,
+    request::Request,
+};
 use crate::{
-    credential::{Answer, AuthScheme, Client, Credential, Exchange, Field, Moment, Purpose, Step},
+    credential::{
+        Answer, AuthScheme, Credential, Exchange, Field, Moment, Progress, Purpose, Step,
+    },
     declaration::Table,
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
+    template::{Address, Template},
     transport::Outgoing,
 };
 
-/// How the client proves itself at the token endpoint (RFC 6749 section 2.3.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ClientAuth {
-    Basic,
-    Body,
+/// How access is renewed or given back.
+#[derive(Debug, Clone)]
+enum Way {
+    /// As the RFC says, at this address; `None`: at the token endpoint, or not at all.
+    Standard(Option<Address>),
+    /// By a request that the declaration writes out.
+    Own(Request),
 }
 
 /// OAuth 2.0 authorization code with PKCE, and refresh.
 ///
-/// Hosts and paths come from the declaration or the operator, never from a caller.
+/// Hosts and paths come from the declaration, the operator and checked fields of a connection,
+/// never from the text of a call.
 #[derive(Debug, Clone)]
 pub struct OAuth2 {
-    authorize: Url,
-    token: Url,
-    revoke: Option<Url>,
+    authorize: Address,
+    endpoint: TokenEndpoint,
+    refresh: Way,
+    revoke: Way,
     issuer: Option<String>,
-    client_auth: ClientAuth,
+    needs_issuer: bool,
+    has_pkce: bool,
     scopes: Vec<String>,
+    optional_scopes: Vec<String>,
     separator: String,
-    parameters: Vec<(String, String)>,
+    authorize_parameters: Vec<(String, Template)>,
+    token_parameters: Vec<(String, Template)>,
+    refresh_parameters: Vec<(String, Template)>,
+    callback: Vec<(Field, String)>,
+    placement: Placement,
     fields: [Field; 2],
 }
 
-pub(super) fn declare(auth: &Table<'_>) -> Option<Arc<dyn AuthScheme>> {
-    let client_auth = match auth.text("client_auth") {
-        None | Some("basic") => ClientAuth::Basic,
-        Some("body") => ClientAuth::Body,
+pub(super) fn declare(auth: &Table<'_>, fields: &[Field]) -> Option<Arc<dyn AuthScheme>> {
+    let names = Names::new(fields, &["client.id", "client.secret"]);
+    let authorize = names.required_address(auth, "authorize_url");
+    let endpoint = TokenEndpoint::declare(auth, &names);
+    let list = |key| auth.texts(key).into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let needs_issuer = match auth.text("issuer_check") {
+        None | Some("required") => true,
+        Some("if_present") => false,
         Some(other) => {
-            auth.problem("client_auth", format!("expected `basic` or `body`, got `{other}`"));
-            return None;
+            let expected = "`issuer_check`: expected `required` or `if_present`";
+            auth.problem("issuer_check", format!("{expected}, got `{other}`"));
+            true
         }
     };
-    let (authorize, token) = (url(auth, "authorize_url", true), url(auth, "token_url", true));
-    let refresh = Field::secret("refresh_token", "Refresh token").optional();
+    let (authorize_parameters, token_parameters, refresh_parameters) = (
+        names.templates(auth, "authorize_parameters"),
+        names.templates(auth, "token_parameters"),
+        names.templates(auth, "refresh_parameters"),
+    );
+    let endpoint = endpoint?;
+    let kept = endpoint.kept().map(str::to_owned).collect::<Vec<_>>();
+    let later = names.clone().credential(kept.iter().map(String::as_str));
+    let refresh = way(auth, &later, "refresh")?;
+    let revoke = way(auth, &later, "revoke")?;
+    let token = Field::secret("refresh_token", "Refresh token").optional();
     Some(Arc::new(OAuth2 {
         authorize: authorize?,
-        token: token?,
-        revoke: url(auth, "revoke_url", false),
+        refresh,
+        revoke,
         issuer: auth.text("issuer").map(str::to_owned),
-        client_auth,
-        scopes: auth.texts("scopes").into_iter().map(str::to_owned).collect(),
+        needs_issuer,
+        has_pkce: !auth.has("pkce") || auth.flag("pkce"),
+        scopes: list("scopes"),
+        optional_scopes: list("optional_scopes"),
         separator: auth.text("scope_separator").unwrap_or(" ").to_owned(),
-        parameters: parameters(auth),
-        fields: [Field::secret("access_token", "Access token"), refresh],
+        authorize_parameters,
+        token_parameters,
+        refresh_parameters,
+        callback: callback(auth, fields),
+        placement: Placement::declare(auth, &later, "Bearer {credential.access_token}"),
+        endpoint,
+        fields: [Field::secret("access_token", "Access token"), token],
     }))
 }
 
-fn url(auth: &Table<'_>, key: &str, is_required: bool) -> Option<Url> {
-    let text = if is_required { auth.required_text(key) } else { auth.text(key) }?;
-    match Url::parse(text) {
-        Ok(url) if url.has_host() && url.fragment().is_none() => Some(url),
-        Ok(_) | Err(_) => {
-            auth.problem(key, format!("`{key}`: expected a full https URL, got `{text}`"));
-            None
-        }
-    }
+/// `refresh_url`, or the request `refresh`; likewise for `revoke`.
+fn way(auth: &Table<'_>, names: &Names<'_>, what: &str) -> Option<Way> {
+    let Some(table) = auth.table(what) else {
+        return Some(Way::Standard(names.address(auth, &format!("{what}_url"))));
+    };
+    let request = Request::declare(&table, names);
+    table.end();
+    request.map(Way::Own)
 }
 
-/// Further parameters of the authorization request, as `access_type = "offline"`.
-fn parameters(auth: &Table<'_>) -> Vec<(String, String)> {
-    let Some(table) = auth.table("authorize_parameters") else { return Vec::new() };
-    let texts = table.keys().filter_map(|key| Some((key.to_owned(), table.text(key)?.to_owned())));
-    texts.collect()
+/// Facts that come back with the person.
+fn callback(auth: &Table<'_>, fields: &[Field]) -> Vec<(Field, String)> {
+    let Some(table) = auth.table("callback") else { return Vec::new() };
+    let pairs = table.keys().filter_map(|key| {
+        let field = fields.iter().find(|field| field.name == key);
+        if field.is_none() {
+            table.problem(key, format!("there is no field `{key}`"));
+        }
+        Some((field?.clone(), table.text(key)?.to_owned()))
+    });
+    pairs.collect()
 }
 
 impl OAuth2 {
-    /// A request to the token or the revocation endpoint.
-    fn ask(&self, url: &Url, client: &Client, form: &[(&str, &str)]) -> Result<Outgoing> {
-        let mut form = form.to_vec();
-        let secret = client.secret.as_ref().map(ExposeSecret::expose_secret);
-        let basic = secret.filter(|_| self.client_auth == ClientAuth::Basic);
-        if basic.is_none() {
-            form.push(("client_id", &client.id));
-            form.extend(secret.map(|secret| ("client_secret", secret)));
-        }
-        let mut request = Outgoing::form(url.clone(), form);
-        let json = HeaderValue::from_static("application/json");
-        request.headers.insert(header::ACCEPT, json);
-        if let Some(secret) = basic {
-            // Both parts are form-encoded first: RFC 6749 section 2.3.1.
-            let encode =
-                |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-            let pair = STANDARD.encode(format!("{}:{}", encode(&client.id), encode(secret)));
-            request.headers.insert(header::AUTHORIZATION, secret_header(&format!("Basic {pair}"))?);
-        }
-        Ok(request)
-    }
-
     fn scope_text(&self, asked: &[String]) -> String {
         if asked.is_empty() { &self.scopes } else { asked }.join(&self.separator)
     }
 
     /// The first request of an exchange; `None` when there is nothing to send.
-    fn first(&self, exchange: &Exchange<'_>) -> Result<Option<Outgoing>> {
-        let client = client(exchange)?;
-        let form = match exchange.purpose {
-            Purpose::Authorize { .. } => return Ok(None),
-            Purpose::Code { code, verifier } => [
-                ("grant_type", "authorization_code"),
-                ("code", code),
-                ("redirect_uri", exchange.redirect_url),
-                ("code_verifier", verifier),
-            ]
-            .to_vec(),
-            Purpose::Renew(credential) => {
-                let Some(token) = credential.find("refresh_token") else { return Ok(None) };
-                [("grant_type", "refresh_token"), ("refresh_token", token)].to_vec()
+    fn first(&self, exchange: &Exchange<'_>) -> Result<Option<(Outgoing, Credential)>> {
+        match exchange.purpose {
+            Purpose::Authorize { .. } => Ok(None),
+            Purpose::Code { code, verifier, .. } => {
+                let known = self.came_back(exchange)?;
+                let mut parameters = vec![
+                    ("grant_type", "authorization_code"),
+                    ("code", code),
+                    ("redirect_uri", exchange.redirect_url),
+                ];
+                if self.has_pkce {
+                    parameters.push(("code_verifier", verifier));
+                }
+                let ask = Ask { url: None, parameters, more: &self.token_parameters };
+                let request = self.endpoint.ask(ask, client(exchange)?, (exchange, &known))?;
+                Ok(Some((request, known)))
             }
-            Purpose::Revoke(credential) => {
-                let Some(url) = &self.revoke else { return Ok(None) };
-                // Revoking the refresh token ends the whole grant: RFC 7009 section 2.1.
-                let (token, hint) = match credential.find("refresh_token") {
-                    Some(token) => (token, "refresh_token"),
-                    None => (credential.secret("access_token")?, "access_token"),
-                };
-                let form = [("token", token), ("token_type_hint", hint)];
-                return self.ask(url, client, &form).map(Some);
-            }
-        };
-        self.ask(&self.token, client, &form).map(Some)
+            Purpose::Renew(known) => self.renewal(exchange, known),
+            Purpose::Revoke(known) => self.revocation(exchange, known),
+        }
     }
-}
 
-fn client<'a>(exchange: &Exchange<'a>) -> Result<&'a Client> {
-    exchange.client.ok_or_else(|| {
-        let message = "no OAuth client is set up for this integration: \
-                       give its client id and secret in the configuration, or add an app";
-        Error::new(ErrorKind::Unavailable, message)
-    })
+    fn renewal(
+        &self,
+        exchange: &Exchange<'_>,
+        known: &Credential,
+    ) -> Result<Option<(Outgoing, Credential)>> {
+        let url = match &self.refresh {
+            Way::Own(request) => {
+                let values = Values::of(exchange, known);
+                return Ok(Some((request.fill(&|name| values.find(name))?, known.clone())));
+            }
+            Way::Standard(url) => url.as_ref(),
+        };
+        let Some(token) = known.find("refresh_token") else { return Ok(None) };
+        let parameters = vec![("grant_type", "refresh_token"), ("refresh_token", token)];
+        let ask = Ask { url, parameters, more: &self.refresh_parameters };
+        let request = self.endpoint.ask(ask, client(exchange)?, (exchange, known))?;
+        Ok(Some((request, known.clone())))
+    }
+
+    fn revocation(
+        &self,
+        exchange: &Exchange<'_>,
+        known: &Credential,
+    ) -> Result<Option<(Outgoing, Credential)>> {
+        let url = match &self.revoke {
+            Way::Own(request) => {
+                let values = Values::of(exchange, known);
+                return Ok(Some((request.fill(&|name| values.find(name))?, Credential::default())));
+            }
+            Way::Standard(None) => return Ok(None),
+            Way::Standard(url) => url.as_ref(),
+        };
+        // Revoking the refresh token ends the whole grant: RFC 7009 section 2.1.
+        let (token, hint) = match known.find("refresh_token") {
+            Some(token) => (token, "refresh_token"),
+            None => (known.secret("access_token")?, "access_token"),
+        };
+        let parameters = vec![("token", token), ("token_type_hint", hint)];
+        let ask = Ask { url, parameters, more: &[] };
+        let request = self.endpoint.ask(ask, client(exchange)?, (exchange, known))?;
+        Ok(Some((request, Credential::default())))
+    }
+
+    /// What came back with the person besides the code.
+    fn came_back(&self, exchange: &Exchange<'_>) -> Result<Credential> {
+        let mut known = Credential::default();
+        let Purpose::Code { returned, .. } = exchange.purpose else { return Ok(known) };
+        for (field, parameter) in &self.callback {
+            let Some(value) = returned.get(parameter) else { continue };
+            let unfit = |issue: String| {
+                Error::invalid("the service sent something back that cannot be used")
+                    .detail(&field.name, issue)
+            };
+            known.facts.insert(field.name.clone(), field.normal(value).map_err(unfit)?);
+        }
+        Ok(known)
+    }
 }
 
 impl AuthScheme for OAuth2 {
@@ -178,7 +244,7 @@ impl AuthScheme for OAuth2 {
         };
         let scopes = match rest.remove("scopes") {
             None | Some(Value::Null) => Vec::new(),
-            Some(Value::String(text)) => token::scopes(&text),
+            Some(Value::String(text)) => reading::scopes(&text),
             Some(Value::Array(items)) => items
                 .iter()
                 .map(|item| item.as_str().map(str::to_owned))
@@ -191,50 +257,72 @@ impl AuthScheme for OAuth2 {
     }
 
     fn sign(&self, request: &mut Outgoing, credential: &Credential, _: &Moment) -> Result<()> {
-        let value = secret_header(&format!("Bearer {}", credential.secret("access_token")?))?;
-        request.headers.insert(header::AUTHORIZATION, value);
-        Ok(())
+        credential.secret("access_token")?;
+        let values = Values { fields: None, client: None, credential, others: &[] };
+        self.placement.sign(request, &values)
     }
 
     fn is_renewable(&self, credential: &Credential) -> bool {
-        credential.find("refresh_token").is_some()
+        match &self.refresh {
+            Way::Own(request) => request
+                .names()
+                .filter_map(|name| name.strip_prefix("credential."))
+                .all(|name| credential.find(name).is_some()),
+            Way::Standard(_) => credential.find("refresh_token").is_some(),
+        }
+    }
+
+    fn finds(&self, field: &str) -> bool {
+        self.callback.iter().any(|(known, _)| known.name == field)
+            || self.endpoint.captured().any(|known| known == field)
     }
 
     fn issuer(&self) -> Option<&str> {
         self.issuer.as_deref()
     }
 
+    fn needs_issuer(&self) -> bool {
+        self.needs_issuer
+    }
+
     fn authorize(&self, exchange: &Exchange<'_>) -> Result<Option<Url>> {
         let Purpose::Authorize { state, challenge } = exchange.purpose else { return Ok(None) };
-        let (mut url, client) = (self.authorize.clone(), client(exchange)?);
-        {
-            let mut query = url.query_pairs_mut();
-            query.append_pair("response_type", "code");
-            query.append_pair("client_id", &client.id);
-            query.append_pair("redirect_uri", exchange.redirect_url);
-            let scope = self.scope_text(exchange.scopes);
-            if !scope.is_empty() {
-                query.append_pair("scope", &scope);
-            }
-            query.append_pair("state", state);
-            query.append_pair("code_challenge", challenge);
-            query.append_pair("code_challenge_method", "S256");
-            query.extend_pairs(&self.parameters);
+        let nobody = Credential::default();
+        let values = Values::of(exchange, &nobody);
+        let find = |name: &str| values.find(name);
+        let (mut url, client) = (self.authorize.fill(&find)?, client(exchange)?);
+        let (scope, optional) =
+            (self.scope_text(exchange.scopes), self.optional_scopes.join(&self.separator));
+        let mut pairs = vec![
+            ("response_type", "code"),
+            ("client_id", client.id.as_str()),
+            ("redirect_uri", exchange.redirect_url),
+        ];
+        let scopes = [("scope", scope.as_str()), ("optional_scope", optional.as_str())];
+        pairs.extend(scopes.into_iter().filter(|(_, text)| !text.is_empty()));
+        pairs.push(("state", state));
+        if self.has_pkce {
+            pairs.extend([("code_challenge", challenge), ("code_challenge_method", "S256")]);
+        }
+        let pairs = pairs.into_iter().map(|(name, value)| (self.endpoint.name(name), value));
+        url.query_pairs_mut().extend_pairs(pairs);
+        for (name, value) in &self.authorize_parameters {
+            url.query_pairs_mut().append_pair(name, &value.fill(&find)?);
         }
         Ok(Some(url))
     }
 
     fn next(&self, exchange: &Exchange<'_>, last: Option<&Answer>) -> Result<Step> {
+        let is_renewal = matches!(exchange.purpose, Purpose::Renew(_));
         match (last, exchange.purpose) {
             (None, _) => Ok(match self.first(exchange)? {
-                Some(request) => Step::Send(request),
+                Some((request, credential)) => {
+                    Step::Send(request, Progress { step: 0, credential })
+                }
                 None => Step::Reconnect("the provider gave nothing to renew the access with"),
             }),
-            (Some(answer), Purpose::Revoke(_)) => token::revoked(answer),
-            (Some(answer), Purpose::Renew(old)) => token::read(answer, exchange.at.now, Some(old)),
-            (Some(answer), Purpose::Code { .. } | Purpose::Authorize { .. }) => {
-                token::read(answer, exchange.at.now, None)
-            }
+            (Some(answer), Purpose::Revoke(_)) => reading::revoked(answer),
+            (Some(answer), _) => self.endpoint.read(answer, exchange, is_renewal),
         }
     }
 }

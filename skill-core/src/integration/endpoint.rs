@@ -1,0 +1,360 @@
+//! Declared endpoints: from parameters to a request.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use http::{HeaderName, HeaderValue, Method, header};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{
+    declared::Headers,
+    listing::{self, Shared},
+    parameter::{List, Parameter, Place, fill_header, form, query, scalar},
+    path::Path,
+};
+use crate::{
+    declaration::Table,
+    endpoint::{Draft, Endpoint, EndpointInfo},
+    error::{Error, Result},
+    name::Slug,
+    record::{connection::Fields, execution::Class},
+    schema::Schema,
+    tool,
+    transport::Payload,
+};
+
+/// The hash of everything that changes what a call means.
+pub(super) fn revision(host: &str, info: &EndpointInfo) -> String {
+    let meaning =
+        json!([info.method.as_str(), host, info.path, info.schema.as_value(), info.class.as_str()]);
+    let hash = Sha256::digest(meaning.to_string().as_bytes());
+    data_encoding::HEXLOWER.encode(&hash[..8])
+}
+
+/// How a body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Json,
+    Form,
+}
+
+#[derive(Debug)]
+pub(super) struct DeclaredEndpoint {
+    pub(super) info: EndpointInfo,
+    pub(super) headers: Headers,
+    path: Path,
+    /// Parameters that fill several places of the path: name, then the places in order.
+    mapped: Vec<(String, Vec<String>)>,
+    parameters: Vec<Parameter>,
+    /// What the declaration sends with every call: where it stands in the request, and what it is.
+    fixed: Vec<(Place, Value)>,
+    encoding: Encoding,
+}
+
+pub(super) fn endpoint(
+    key: &str,
+    table: &Table<'_>,
+    shared: &Shared<'_>,
+) -> Option<DeclaredEndpoint> {
+    let summary = table.required_text("summary");
+    let method = method(table);
+    let path_text = table.required_text("path")?;
+    let path = Path::parse(path_text).map_err(|what| table.problem("path", what)).ok()?;
+    let encoding = match table.text("body") {
+        None | Some("json") => Encoding::Json,
+        Some("form") => Encoding::Form,
+        Some(other) => {
+            table.problem("body", format!("`body`: expected `json` or `form`, got `{other}`"));
+            return None;
+        }
+    };
+    let method = method?;
+    let mapped = mapped(table);
+    let parameters = parameters(table, shared.params.as_ref(), &method);
+    check_places(table, &path, &mapped, &parameters);
+    let fixed = fixed(table, &method);
+    check_names(table, encoding, &parameters, &fixed);
+    let schema = compile(table, &parameters)?;
+    let info = EndpointInfo {
+        name: Slug::parse(key).ok()?,
+        summary: summary?.to_owned(),
+        docs: table.text("docs").map(str::to_owned),
+        path: path_text.to_owned(),
+        class: class(table, &method)?,
+        is_idempotent: match table.has("idempotent") {
+            true => table.flag("idempotent"),
+            false => method.is_idempotent(),
+        },
+        is_at_most_once: table.flag("at_most_once"),
+        idempotency_header: idempotency_header(table),
+        timeout: table.count("timeout_s").map(|s| Duration::from_secs(u64::from(s.clamp(1, 300)))),
+        rate_limit: listing::rate_limit(table),
+        status: listing::status(table),
+        group: listing::group(table, path_text)?,
+        tool: tool::declare(table, shared.inputs.as_ref(), schema.as_value()),
+        revision: String::new(),
+        schema,
+        method,
+    };
+    Some(DeclaredEndpoint {
+        info,
+        headers: Headers::default(),
+        path,
+        mapped,
+        parameters,
+        fixed,
+        encoding,
+    })
+}
+
+fn method(table: &Table<'_>) -> Option<Method> {
+    let text = table.required_text("method")?;
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+    if !known.contains(&text) {
+        table.problem("method", format!("expected one of {}, got `{text}`", known.join(", ")));
+        return None;
+    }
+    Method::try_from(text).ok()
+}
+
+fn class(table: &Table<'_>, method: &Method) -> Option<Class> {
+    let Some(text) = table.text("class") else {
+        return Some(match *method {
+            Method::GET | Method::HEAD => Class::Read,
+            Method::DELETE => Class::Destructive,
+            _ => Class::Write,
+        });
+    };
+    let class = Class::parse(text);
+    if class.is_none() {
+        table.problem("class", format!("expected `read`, `write` or `destructive`, got `{text}`"));
+    }
+    class
+}
+
+fn idempotency_header(table: &Table<'_>) -> Option<HeaderName> {
+    let text = table.text("idempotency_header")?;
+    let name = HeaderName::try_from(text);
+    if name.is_err() {
+        table.problem("idempotency_header", format!("`{text}` is no header name"));
+    }
+    name.ok()
+}
+
+/// Where a parameter goes when it does not say.
+fn standard(method: &Method) -> &'static str {
+    match *method {
+        Method::GET | Method::HEAD | Method::DELETE => "query",
+        _ => "body",
+    }
+}
+
+/// `fixed = { supportsAllDrives = true }`
+fn fixed(table: &Table<'_>, method: &Method) -> Vec<(Place, Value)> {
+    let Some(fixed) = table.table("fixed") else { return Vec::new() };
+    let pairs = fixed.keys().filter_map(|name| {
+        let place = match standard(method) {
+            "query" => Place::Query(name.to_owned(), List::Repeat),
+            _ => Place::Body(name.to_owned()),
+        };
+        Some((place, fixed.json(name)?))
+    });
+    pairs.collect()
+}
+
+/// A name that begins with `/` leads into a JSON body: `/variables/id`.
+fn check_names(
+    table: &Table<'_>,
+    encoding: Encoding,
+    parameters: &[Parameter],
+    fixed: &[(Place, Value)],
+) {
+    let places = parameters.iter().map(|p| &p.place).chain(fixed.iter().map(|(place, _)| place));
+    let names = places.filter_map(|place| match place {
+        Place::Body(name) => Some(name.as_str()),
+        Place::Path | Place::Query(..) | Place::Header(_) | Place::WholeBody => None,
+    });
+    let mut names = names.collect::<Vec<_>>();
+    names.sort_unstable();
+    for pair in names.windows(2) {
+        let inner = pair[1].strip_prefix(pair[0]);
+        if pair[0] == pair[1]
+            || (pair[0].starts_with('/') && inner.is_some_and(|r| r.starts_with('/')))
+        {
+            table.problem("params", format!("`{}` and `{}` stand in one place", pair[0], pair[1]));
+        }
+    }
+    if encoding == Encoding::Form && names.iter().any(|name| name.starts_with('/')) {
+        table.problem("params", "a name that begins with `/` needs a JSON body");
+    }
+}
+
+/// Puts a value into the body, where its name leads.
+fn place(members: &mut Map<String, Value>, name: &str, value: Value) {
+    let Some(inner) = name.strip_prefix('/') else {
+        members.insert(name.to_owned(), value);
+        return;
+    };
+    let Some((first, _)) = inner.split_once('/') else {
+        members.insert(inner.to_owned(), value);
+        return;
+    };
+    let below = members.entry(first.to_owned()).or_insert_with(|| Value::Object(Map::new()));
+    if let Value::Object(below) = below {
+        place(below, &inner[first.len()..], value);
+    }
+}
+
+/// `param_mapping = { repo = "{owner}/{repo}" }`
+fn mapped(table: &Table<'_>) -> Vec<(String, Vec<String>)> {
+    let Some(mapping) = table.table("param_mapping") else { return Vec::new() };
+    let mut mapped = Vec::new();
+    for key in mapping.keys() {
+        let Some(text) = mapping.text(key) else { continue };
+        let names = text.split('/').map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        match names.collect::<Option<Vec<_>>>() {
+            Some(names) => {
+                let names = names.into_iter().map(str::to_owned).collect();
+                mapped.push((key.to_owned(), names));
+            }
+            None => mapping.problem(
+                key,
+                format!("expected places such as `{{owner}}/{{repo}}`, got `{text}`"),
+            ),
+        }
+    }
+    mapped
+}
+
+/// Reads `params`; a string names one of the integration's shared parameters.
+fn parameters(table: &Table<'_>, shared: Option<&Table<'_>>, method: &Method) -> Vec<Parameter> {
+    let Some(tables) = table.table("params") else { return Vec::new() };
+    let standard = standard(method);
+    let read = |key| {
+        if !tables.is_text(key) {
+            return Parameter::declare(key, &tables.table(key)?, standard);
+        }
+        let name = tables.text(key)?;
+        let found = shared.and_then(|shared| shared.table_if_any(name));
+        if found.is_none() {
+            tables.problem(key, format!("expected a shared parameter `params.{name}`"));
+        }
+        Parameter::declare(key, &found?, standard)
+    };
+    tables.keys().filter_map(read).collect()
+}
+
+/// Every place of the path is filled by exactly one parameter, and none is left over.
+fn check_places(
+    table: &Table<'_>,
+    path: &Path,
+    mapped: &[(String, Vec<String>)],
+    parameters: &[Parameter],
+) {
+    let direct = parameters.iter().filter(|p| p.place == Place::Path).map(|p| p.name.as_str());
+    let direct = direct.filter(|name| mapped.iter().all(|(parameter, _)| parameter != name));
+    let mut filled = direct.collect::<Vec<_>>();
+    filled.extend(mapped.iter().flat_map(|(_, names)| names.iter().map(String::as_str)));
+    for name in path.names().filter(|name| !filled.contains(name)) {
+        table.problem("path", format!("no parameter fills `{{{name}}}`"));
+    }
+    for name in filled.iter().filter(|name| path.names().all(|known| known != **name)) {
+        table.problem("params", format!("the path has no place `{{{name}}}`"));
+    }
+    for (parameter, _) in mapped {
+        let is_path = |p: &&Parameter| p.name == *parameter && p.place == Place::Path;
+        if parameters.iter().find(is_path).is_none() {
+            let what = format!("expected a parameter `{parameter}` with `in = \"path\"`");
+            table.problem("param_mapping", what);
+        }
+    }
+}
+
+/// One schema for all parameters. Parameters that are not declared are allowed, and ignored.
+fn compile(table: &Table<'_>, parameters: &[Parameter]) -> Option<Schema> {
+    let properties =
+        parameters.iter().map(|p| (p.name.clone(), p.schema.clone())).collect::<Map<_, _>>();
+    let required = parameters.iter().filter(|p| p.is_required).map(|p| &p.name).collect::<Vec<_>>();
+    let mut schema = json!({"type": "object", "properties": properties});
+    if !required.is_empty() {
+        schema["required"] = json!(required);
+    }
+    Schema::compile(schema)
+        .inspect_err(|error| table.problem("params", error.message().to_owned()))
+        .ok()
+}
+
+impl Endpoint for DeclaredEndpoint {
+    fn info(&self) -> &EndpointInfo {
+        &self.info
+    }
+
+    fn request(&self, params: &Map<String, Value>, fields: &Fields) -> Result<Draft> {
+        let mut target = self.path.fill(&self.places(params)?)?;
+        let mut headers = self.headers.fixed.clone();
+        for (name, value) in &self.headers.filled {
+            let find = |name: &str| fields.get(name).map(String::as_str);
+            headers.insert(name, value.header(&find)?);
+        }
+        let (mut members, mut whole) = (Map::new(), None);
+        let given = self.parameters.iter();
+        let given = given.filter_map(|p| Some((&p.place, params.get(&p.name)?)));
+        for (stands, value) in self.fixed.iter().map(|(place, value)| (place, value)).chain(given) {
+            match stands {
+                Place::Path => {}
+                Place::Query(..) | Place::Header(_) if value.is_null() => {}
+                Place::Query(wire, list) => query(&mut target, wire, *list, value)?,
+                Place::Header(name) => fill_header(&mut headers, name, value)?,
+                Place::Body(wire) => place(&mut members, wire, value.clone()),
+                Place::WholeBody => whole = Some(value),
+            }
+        }
+        let places = self.parameters.iter().map(|p| &p.place);
+        let mut places = places.chain(self.fixed.iter().map(|(place, _)| place));
+        let has_body = places.any(|place| matches!(place, Place::Body(_)));
+        let body = match (whole, self.encoding) {
+            (Some(value), _) => Some((value.to_string(), "application/json")),
+            (None, _) if !has_body => None,
+            (None, Encoding::Json) => {
+                Some((Value::Object(members).to_string(), "application/json"))
+            }
+            (None, Encoding::Form) => Some((form(&members), "application/x-www-form-urlencoded")),
+        };
+        let mut draft = Draft { target, headers, body: Payload::Empty };
+        if let Some((text, kind)) = body {
+            draft.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            draft.body = Payload::Bytes(text.into());
+        }
+        Ok(draft)
+    }
+}
+
+impl DeclaredEndpoint {
+    /// The value for each place of the path, with the parameter it comes from.
+    fn places<'a>(
+        &'a self,
+        params: &Map<String, Value>,
+    ) -> Result<BTreeMap<&'a str, (&'a str, String)>> {
+        let mut places = BTreeMap::new();
+        for parameter in self.parameters.iter().filter(|p| p.place == Place::Path) {
+            let name = parameter.name.as_str();
+            let value = params.get(name).and_then(scalar).ok_or_else(|| {
+                Error::invalid(format!("the parameter `{name}` cannot be used"))
+                    .detail(name, "expected text or a number")
+            })?;
+            let Some((_, names)) = self.mapped.iter().find(|(mapped, _)| mapped == name) else {
+                places.insert(name, (name, value));
+                continue;
+            };
+            let parts = value.split('/').collect::<Vec<_>>();
+            if parts.len() != names.len() {
+                let shape = names.join("/");
+                return Err(Error::invalid(format!("the parameter `{name}` cannot be used"))
+                    .detail(name, format!("expected text of the form `{shape}`")));
+            }
+            let pairs = names.iter().zip(parts);
+            places.extend(pairs.map(|(place, part)| (place.as_str(), (name, part.to_owned()))));
+        }
+        Ok(places)
+    }
+}
