@@ -29,12 +29,7 @@ use skill_core::{
 use skill_http::{Dialects, Metrics, Server, Settings};
 use url::Url;
 
-use crate::{
-    config,
-    config::{Config, Dialect},
-    failure::Failure,
-    home::Home,
-};
+use crate::{config, config::Config, failure::Failure, home::Home};
 
 /// What the store says when another process has it.
 const IN_USE: &str = "the data directory is in use by another process";

@@ -396,7 +396,6 @@ impl Builder {
             None => Url::parse("http://127.0.0.1:8080").map_err(Error::internal)?,
         };
         let pages = Pages::under(&public)?;
-        let wrong = self.wrong_keys_per_minute;
         let (tasks, workers) = (TaskTracker::new(), TaskTracker::new());
         let stop = CancellationToken::new();
         let kept = self.artifacts.unwrap_or_else(|| Arc::new(MemoryArtifacts::default()));
@@ -407,7 +406,12 @@ impl Builder {
             credentials: self.credentials.unwrap_or_else(|| vault.clone()),
             connections: Arc::new(Connections::new(store.clone(), clock.clone())),
             apps: Arc::new(Apps::new(store.clone(), vault.clone(), clock.clone())),
-            keys: Arc::new(Keys::new(store.clone(), clock.clone(), self.plans.clone(), wrong)?),
+            keys: Arc::new(Keys::new(
+                store.clone(),
+                clock.clone(),
+                self.plans.clone(),
+                self.wrong_keys_per_minute,
+            )?),
             links: Arc::new(Links::new(store.clone(), clock.clone(), pages)),
             history: History::start(store.clone(), &workers, stop.clone()),
             transport: self.transport,

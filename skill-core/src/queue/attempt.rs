@@ -25,8 +25,8 @@ use crate::{
     id,
     record::{
         audit::Actor,
-        execution::{Execution, State},
-        run::{Claimed, Finished, Work},
+        execution::Execution,
+        run::{Claimed, Work},
     },
     skill::Skill,
 };
@@ -135,7 +135,7 @@ impl Gate for Noting<'_> {
 }
 
 /// What an attempt came to.
-enum Ended {
+pub(super) enum Ended {
     /// The run is over.
     Over(Outcome),
     /// It goes back to the queue, and this attempt counts.
@@ -201,7 +201,7 @@ impl Shared {
             None => self.attempt(&claimed, &mut run, &held).await,
         };
         run.timing.total += watch.elapsed();
-        self.conclude(run, ended, &held).await;
+        self.conclude((run, claimed.work.deadline), ended, &held).await;
     }
 
     /// Why a run that was claimed is over before its attempt begins.
@@ -438,45 +438,4 @@ fn caller(run: &Execution, work: &Work) -> Caller {
 
 fn too_late() -> Error {
     Error::new(ErrorKind::Timeout, "the run did not end before its deadline")
-}
-
-impl Shared {
-    /// Says how the attempt ended, unless the run is no longer ours.
-    async fn conclude(&self, mut run: Execution, ended: Ended, held: &Held) {
-        let now = self.now();
-        let (mut run_at, mut outcome, mut is_undone) = (now, None, false);
-        let mut reason = "stopped";
-        run.state = State::Queued;
-        match ended {
-            Ended::Gone => return self.lost(&run),
-            Ended::Undone(at) => (run_at, is_undone) = (at, true),
-            Ended::Again(wait, why) => {
-                run_at = now.checked_add(wait).unwrap_or(now);
-                reason = why;
-            }
-            Ended::Over(over) => {
-                run.state = if over.is_good() { State::Success } else { State::Error };
-                run.error = match &over {
-                    Outcome::Failed(failure) => Some(failure.kind),
-                    Outcome::Answer { .. } => None,
-                };
-                (run.progress, run.ended_at) = (100, Some(self.clock.now()));
-                match self.sealed(&run, &over, held).await {
-                    Ok(sealed) => outcome = Some(sealed),
-                    Err(error) => {
-                        tracing::error!(execution = %run.id, error = %error.log_line(), "an outcome is lost");
-                        (run.state, run.error) = (State::Error, Some(error.kind()));
-                    }
-                }
-            }
-        }
-        let finished = Finished { lease: held.lease(), execution: run, outcome, run_at, is_undone };
-        let Some(run) = self.finish(finished, held).await else { return };
-        if run.state.is_final() {
-            self.executor.observer.hear(&Event::Ended(&run));
-        } else {
-            self.executor.observer.hear(&Event::GivenBack { run: &run, reason });
-            self.waits(run_at);
-        }
-    }
 }

@@ -108,7 +108,8 @@ fn feed(inputs: &Table<'_>, parameter: &str, schema: &Value) -> Option<Feed> {
         let own = schema.get("properties").and_then(|all| all.get(parameter));
         let fits = own.and_then(|own| Schema::compile(own.clone()).ok());
         if let Some(Err(error)) = fits.map(|schema| schema.check(&value)) {
-            let issue = error.field_details().first().map_or(error.message(), |d| d.issue.as_str());
+            let first = error.field_details().first().map(|detail| detail.issue.as_str());
+            let issue = first.unwrap_or_else(|| error.message());
             table.problem("value", format!("the parameter `{parameter}`: {issue}"));
         }
         table.end();

@@ -7,8 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use skill_core::{
     Error, ErrorKind, Result,
-    clock::Clock,
-    id::{AppId, ConnectionId, ExecutionId, KeyId},
+    id::{AppId, ConnectionId, ExecutionId, KeyId, WebhookId},
     name::{OwnerId, Slug},
     record::{
         Sealed,
@@ -17,18 +16,23 @@ use skill_core::{
         connection::{Connection, ConnectionRef, Revision},
         execution::{Begun, Execution, Idempotency, Recorded},
         flow::{Departure, Flow, TokenHash},
-        key::{Key, KeyHash},
+        key::{Key, KeyHash, Rotate, Rotation},
         owner::Owner,
         run::{Claim, Claimed, Enqueue, Enqueued, Finished, Lease, Step},
         usage::{Reserve, Share},
+        webhook::Subscription,
     },
     store::{
         AppStore, AuditStore, ConnectionStore, ExecutionFilter, ExecutionStore, FlowStore,
         GrantStore, KeyStore, MemoryStore, MetaStore, OwnerStore, QueueStore, UsageStore,
+        WebhookStore,
     },
 };
 
-use super::{node::Node, world::World};
+use super::{
+    node::Node,
+    world::{Lie, World},
+};
 
 /// One process' way to the store that all share.
 pub(crate) struct Flaky {
@@ -52,6 +56,10 @@ struct Fate {
 }
 
 impl Flaky {
+    fn tells(&self, lie: Lie) -> bool {
+        self.world.plan.lie == Some(lie)
+    }
+
     fn fate(&self) -> Fate {
         let faults = self.world.faults();
         let dice = &self.world.dice;
@@ -125,6 +133,7 @@ flaky! {
         fn key_by_hash(hash: &KeyHash) -> Option<Key>;
         fn keys(owner: &OwnerId) -> Vec<Key>;
         fn revoke_key(owner: &OwnerId, id: KeyId, at: Timestamp) -> bool;
+        fn rotate_key(owner: &OwnerId, rotate: &Rotate) -> Rotation;
     }
     ConnectionStore {
         fn insert_connection(connection: &Connection, most: Option<u32>) -> bool;
@@ -157,6 +166,11 @@ flaky! {
     }
     UsageStore {
         fn reserve(owner: &OwnerId, reserve: &Reserve) -> Share;
+    }
+    WebhookStore {
+        fn insert_webhook(webhook: &Subscription, most: u32) -> bool;
+        fn webhooks(owner: &OwnerId) -> Vec<Subscription>;
+        fn delete_webhook(owner: &OwnerId, id: WebhookId) -> bool;
     }
     AuditStore {
         fn append_audit(entry: &Entry) -> ();
@@ -224,7 +238,14 @@ impl ExecutionStore for Flaky {
 impl QueueStore for Flaky {
     async fn enqueue(&self, runs: &[Enqueue]) -> Result<Vec<Enqueued>> {
         self.pass("enqueue", async {
-            let done = self.inner.enqueue(runs).await?;
+            if self.tells(Lie::AcknowledgesFirst) && self.world.dice.in_thousand(100) {
+                return Ok(runs.iter().map(|_| Enqueued::New(None)).collect());
+            }
+            let mut runs = runs.to_vec();
+            if self.tells(Lie::ForgetsKeys) {
+                runs.iter_mut().for_each(|run| run.idempotency = None);
+            }
+            let done = self.inner.enqueue(&runs).await?;
             for (run, end) in runs.iter().zip(&done) {
                 if let Enqueued::New(lease) = end {
                     self.world.watch().enqueued(run);
@@ -240,6 +261,9 @@ impl QueueStore for Flaky {
 
     async fn claim(&self, want: &Claim) -> Result<Vec<Claimed>> {
         self.pass("claim", async {
+            let early = want.now + Duration::from_secs(60);
+            let early = Claim { now: early, until: early, ..want.clone() };
+            let want = if self.tells(Lie::TakesOverEarly) { &early } else { want };
             let done = self.inner.claim(want).await?;
             for claimed in &done {
                 self.world.watch().claimed(&self.node, &claimed.lease);
@@ -257,16 +281,25 @@ impl QueueStore for Flaky {
                     self.world.watch().extended(&self.node, lease, until);
                 }
             }
+            if self.tells(Lie::ExtendsLostLeases) {
+                return Ok(done.iter().map(|_| true).collect());
+            }
             Ok(done)
         })
         .await
     }
 
     async fn note_sent(&self, lease: &Lease) -> Result<bool> {
+        if self.tells(Lie::ForgetsSending) {
+            return self.pass("note_sent", async { Ok(true) }).await;
+        }
         self.pass("note_sent", self.inner.note_sent(lease)).await
     }
 
     async fn record_step(&self, lease: &Lease, step: &Step) -> Result<bool> {
+        if self.tells(Lie::ForgetsSteps) {
+            return self.pass("record_step", async { Ok(true) }).await;
+        }
         self.pass("record_step", self.inner.record_step(lease, step)).await
     }
 
@@ -292,6 +325,9 @@ impl QueueStore for Flaky {
         execution: &Execution,
         outcome: Option<&Sealed>,
     ) -> Result<Option<Execution>> {
+        if self.tells(Lie::CancelsNothing) {
+            return self.pass("end", async { Ok(Some(execution.clone())) }).await;
+        }
         self.pass("end", async {
             let ended = self.inner.end(execution, outcome).await?;
             if let Some(ended) = &ended {

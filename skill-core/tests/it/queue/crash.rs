@@ -279,8 +279,8 @@ async fn finished_steps_answer_from_the_journal_after_a_crash() {
     assert_eq!(answer(&run), json!({"first": 41, "reply": {"login": "ada"}}));
     assert_eq!(done.load(Ordering::Relaxed), 1);
     let calls = world.engine.runs().calls(&world.caller, id).await.unwrap();
-    let last = calls.last().unwrap();
-    assert_eq!((last.parent, last.state), (Some(id), State::Success));
+    // The one that was cut is one of them; both were made in the same moment.
+    assert!(calls.iter().any(|call| (call.parent, call.state) == (Some(id), State::Success)));
 }
 
 #[tokio::test(start_paused = true)]

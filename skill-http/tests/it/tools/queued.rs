@@ -55,7 +55,7 @@ async fn bad_inputs_are_refused_before_anything_is_queued() {
 #[tokio::test]
 async fn without_a_connection_the_run_fails_and_says_where_to_make_one() {
     let server = server().await;
-    let inputs = json!({"owner": "acme", "repo": "webapp", "title": "x"});
+    let inputs = json!({"repo": "acme/webapp", "title": "x"});
     let id = server.queued("github-create-issue", &inputs).await;
     let run = server.ended(&id).await;
     assert_eq!(run["status"], "error", "{run}");
