@@ -1,7 +1,10 @@
 //! Measures the queue in process; prints one JSON object per measurement. See `benches/queue/run`.
 //!
-//! Usage: `queue store FILE SECONDS [HISTORY]`
+//! Usage: `queue store FILE SECONDS [HISTORY]`, `queue engine FILE SECONDS`,
+//! `queue serve FILE ADDRESS SECONDS`
 
+mod engine;
+mod http;
 mod store;
 
 use std::{env, error::Error, path::Path, time::Duration};
@@ -22,7 +25,11 @@ fn main() -> Outcome {
         ["store", file, seconds, history] => {
             runtime.block_on(store::run(Path::new(file), time(seconds)?, history.parse()?))
         }
-        _ => Err("usage: queue store FILE SECONDS [HISTORY]".into()),
+        ["engine", file, seconds] => runtime.block_on(engine::run(Path::new(file), time(seconds)?)),
+        ["serve", file, address, seconds] => {
+            runtime.block_on(http::serve(Path::new(file), address, time(seconds)?))
+        }
+        _ => Err("usage: queue store|engine|serve FILE ... SECONDS".into()),
     }
 }
 

@@ -50,12 +50,21 @@ struct Part<'a> {
 pub struct Source<'a> {
     parts: Vec<Part<'a>>,
     problems: RefCell<BTreeSet<Problem>>,
+    is_trusted: bool,
 }
 
 impl<'a> Source<'a> {
     /// Returns a source that has no problems yet.
     pub fn new(file: &'a str, text: &'a str) -> Self {
-        Self { parts: vec![Part { file, text, start: 0 }], problems: RefCell::default() }
+        let parts = vec![Part { file, text, start: 0 }];
+        Self { parts, problems: RefCell::default(), is_trusted: false }
+    }
+
+    /// Says that the text was checked when this crate was built: what is costly to check may wait
+    /// until it is needed.
+    #[must_use]
+    pub(crate) fn trusted(self) -> Self {
+        Self { is_trusted: true, ..self }
     }
 
     /// Adds a declaration that this one, with what was added before, extends: what its tables have
@@ -210,6 +219,11 @@ impl<'a> Table<'a> {
     pub fn problem(&self, key: &str, what: impl Into<String>) {
         let at = self.tree.get(key).map_or(self.span.start, |value| value.span().start);
         self.source.problem(at, what);
+    }
+
+    /// Whether the text was checked when this crate was built.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.source.is_trusted
     }
 
     /// Whether the table has `key`.

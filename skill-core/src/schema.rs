@@ -1,6 +1,6 @@
 //! Schemas of parameters: JSON Schema 2020-12, compiled once.
 
-use std::fmt;
+use std::{fmt, sync::OnceLock};
 
 use jsonschema::{
     Draft, PatternOptions, ValidationError, Validator,
@@ -30,7 +30,8 @@ const PATTERN: usize = 1 << 20;
 /// ```
 pub struct Schema {
     value: Value,
-    validator: Validator,
+    /// `None` inside: it is no schema, which can only be one that was trusted to be one.
+    validator: OnceLock<Option<Validator>>,
 }
 
 impl Schema {
@@ -39,15 +40,16 @@ impl Schema {
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it is no schema.
     pub fn compile(value: Value) -> Result<Self> {
-        let validator = jsonschema::options()
-            .with_draft(Draft::Draft202012)
-            .should_validate_formats(true)
-            .with_pattern_options(PatternOptions::regex().size_limit(PATTERN))
-            .build(&value)
-            .map_err(|cause| {
-                Error::invalid(format!("expected a JSON Schema: {}", cause.masked()))
-            })?;
-        Ok(Self { value, validator })
+        let validator = build(&value).map_err(|cause| {
+            Error::invalid(format!("expected a JSON Schema: {}", cause.masked()))
+        })?;
+        Ok(Self { value, validator: OnceLock::from(Some(validator)) })
+    }
+
+    /// A schema that somebody has compiled before, such as those that come with this crate: it is
+    /// compiled when it is first needed.
+    pub(crate) fn trusted(value: Value) -> Self {
+        Self { value, validator: OnceLock::new() }
     }
 
     /// The schema as it was written.
@@ -61,16 +63,27 @@ impl Schema {
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) with one detail per problem:
     /// the field, what was expected and what came. Values are never repeated.
     pub fn check(&self, instance: &Value) -> Result<()> {
-        if self.validator.is_valid(instance) {
+        let validator = self.validator.get_or_init(|| build(&self.value).ok());
+        let validator =
+            validator.as_ref().ok_or_else(|| Error::internal("a trusted schema is none"))?;
+        if validator.is_valid(instance) {
             return Ok(());
         }
-        let details = self.validator.iter_errors(instance).take(MOST).map(|e| detail(&e));
+        let details = validator.iter_errors(instance).take(MOST).map(|e| detail(&e));
         let mut details = details.collect::<Vec<_>>();
         details.dedup();
         let first = details.first().map(|detail| format!("`{}`: {}", detail.field, detail.issue));
         let message = first.unwrap_or_else(|| "the parameters do not fit the schema".to_owned());
         Err(Error::invalid(message).details(details))
     }
+}
+
+fn build(value: &Value) -> Result<Validator, ValidationError<'_>> {
+    jsonschema::options()
+        .with_draft(Draft::Draft202012)
+        .should_validate_formats(true)
+        .with_pattern_options(PatternOptions::regex().size_limit(PATTERN))
+        .build(value)
 }
 
 impl fmt::Debug for Schema {

@@ -175,6 +175,9 @@ impl Webhooks {
         // A parser drops or turns these, so that what is called is not what was read.
         let is_odd = |c: char| c.is_whitespace() || c.is_control() || c == '\\';
         let url = Url::parse(text).ok().filter(|_| !text.contains(is_odd));
+        let place = text.split_once("://").map_or("", |(_, rest)| rest);
+        let is_whole = |url: &Url| !place.starts_with('/') && url.port() != Some(0);
+        let url = url.filter(is_whole);
         let url = url.ok_or("expected a URL, such as https://hooks.example.com/skill")?;
         self.transport.admit(&url).map_err(|reason: Refused| reason.to_string())?;
         let literal = match url.host() {
@@ -183,7 +186,6 @@ impl Webhooks {
             Some(Host::Domain(_)) | None => return Ok(()),
         };
         // `https://134744072/` is 8.8.8.8, and nobody sees it.
-        let place = text.split_once("://").map_or("", |(_, rest)| rest);
         let is_plain = place
             .strip_prefix(literal.as_str())
             .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/', '?', '#']));

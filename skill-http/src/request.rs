@@ -184,6 +184,16 @@ impl Members {
         text.unwrap_or_default()
     }
 
+    /// A list of texts, written as a list.
+    pub(crate) fn list(&mut self, name: &'static str) -> Option<Vec<String>> {
+        self.take(name, "a list of strings", |value| {
+            let items = value.as_array().map(|items| {
+                items.iter().map(|item| item.as_str().map(str::to_owned)).collect::<Option<_>>()
+            });
+            items.flatten().ok_or(value)
+        })
+    }
+
     /// A list of strings, or one string.
     pub(crate) fn texts(&mut self, name: &'static str) -> Option<Vec<String>> {
         self.take(name, "a list of strings", |value| {
@@ -253,6 +263,20 @@ impl<'a> Query<'a> {
         Ok(first)
     }
 
+    /// Every parameter that stands once, but for those called `except`.
+    pub(crate) fn others(&self, except: &[&str]) -> BTreeMap<String, String> {
+        let (mut found, mut twice) = (BTreeMap::new(), Vec::new());
+        for (name, value) in form_urlencoded::parse(self.0.as_bytes()) {
+            if !except.contains(&&*name)
+                && found.insert(name.to_string(), value.into_owned()).is_some()
+            {
+                twice.push(name);
+            }
+        }
+        twice.iter().for_each(|name| drop(found.remove(&**name)));
+        found
+    }
+
     /// A parameter that reads as one of the things that are `expected`.
     pub(crate) fn one_of<T>(
         &self,
@@ -270,20 +294,6 @@ impl<'a> Query<'a> {
     /// True or false.
     pub(crate) fn flag(&self, name: &str) -> Result<Option<bool>, Error> {
         self.one_of(name, |text| text.parse().ok(), "true or false")
-    }
-
-    /// Every parameter that stands once, but for those called `except`.
-    pub(crate) fn others(&self, except: &[&str]) -> BTreeMap<String, String> {
-        let (mut found, mut twice) = (BTreeMap::new(), Vec::new());
-        for (name, value) in form_urlencoded::parse(self.0.as_bytes()) {
-            if !except.contains(&&*name)
-                && found.insert(name.to_string(), value.into_owned()).is_some()
-            {
-                twice.push(name);
-            }
-        }
-        twice.iter().for_each(|name| drop(found.remove(&**name)));
-        found
     }
 
     /// A whole number within bounds.

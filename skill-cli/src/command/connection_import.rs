@@ -83,7 +83,9 @@ impl Import {
     fn typed(&self, config: &Config) -> anyhow::Result<Map<String, Value>> {
         let integration = find(config, &self.integration)?;
         let mut given = Map::new();
-        for field in integration.auth().fields() {
+        let auth = integration.auth();
+        let facts = integration.fields().iter().filter(|field| !auth.finds(&field.name));
+        for field in facts.chain(auth.fields()) {
             let text = prompt::ask(&field.label)?;
             if !text.expose_secret().is_empty() {
                 given.insert(field.name.clone(), text.expose_secret().into());

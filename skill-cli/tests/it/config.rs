@@ -71,7 +71,8 @@ fn settings_of_an_integration_that_is_not_there_are_refused() {
     let skill = Skill::new();
     skill.configure("[integrations.githb]\nclient_id = \"x\"\n");
     let error = stderr(&skill.run(&["key", "list"]));
-    assert!(error.contains("`githb`") && error.contains("hint: there are github"), "{error}");
+    assert!(error.contains("`githb`") && error.contains("hint: there are "), "{error}");
+    assert!(error.contains(" github,"), "{error}");
 }
 
 #[test]
@@ -89,7 +90,18 @@ fn every_command_helps() {
         "key create",
         "key list",
         "key revoke",
+        "key rotate",
+        "run",
+        "runs list",
+        "runs show",
+        "runs cancel",
+        "runs watch",
+        "tools list",
+        "tools show",
+        "tools search",
         "app add",
+        "plan set",
+        "audit",
         "config",
     ];
     for command in commands {

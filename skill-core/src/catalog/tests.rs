@@ -204,7 +204,8 @@ fn each_word_has_to_begin_a_word_of_the_tool() {
     }
     let all = ids(&catalog, &ToolFilter::default()).1;
     for everything in ["", "  \t"] {
-        assert_eq!(search(&catalog, everything).len() as u64, all, "{everything:?}");
+        // One page of them.
+        assert_eq!(search(&catalog, everything).len() as u64, all.min(100), "{everything:?}");
     }
 }
 

@@ -163,7 +163,7 @@ impl Field {
     }
 
     /// Reads `fields.NAME`; what it must be unless it says otherwise is in `standard`.
-    fn declare(name: &str, table: &Table<'_>, standard: Self) -> Option<Self> {
+    fn declare(name: &str, table: &Table<'_>, standard: &Self) -> Option<Self> {
         let text = |key: &str| table.text(key).unwrap_or_default().to_owned();
         let label = table.text("label").map_or_else(|| standard.label.clone(), str::to_owned);
         let flag = |key, standard| if table.has(key) { table.flag(key) } else { standard };
@@ -227,7 +227,7 @@ pub(crate) fn declare(table: &Table<'_>, are_secret: bool) -> Vec<Field> {
         }
         let standard =
             if are_secret { Field::secret(name, name) } else { Field::plain(name, name) };
-        Field::declare(name, &tables.table(name)?, standard)
+        Field::declare(name, &tables.table(name)?, &standard)
     });
     fields.collect()
 }

@@ -248,6 +248,7 @@ impl fmt::Debug for Answer {
 
 /// What an exchange does next.
 #[expect(missing_debug_implementations, reason = "holds secrets")]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, taken apart at once")]
 pub enum Step {
     /// Send this to the provider and come back with its answer, and with this.
     Send(Outgoing, Progress),

@@ -23,8 +23,11 @@ use crate::{
         connection::{Connection, Revision},
         execution::Execution,
     },
-    transport::{Outgoing, Response},
+    transport::{Body, Outgoing, Response},
 };
+
+/// The longest body that may say that the access has ended.
+const REFUSAL: usize = 16 * 1024;
 
 /// The credential of one call, and whether it was renewed for it.
 pub(super) struct Grant {
@@ -87,16 +90,16 @@ impl Executor {
         mut grant: Grant,
         (run, may_have_happened): (&mut Execution, &mut bool),
     ) -> Result<Answered> {
-        let auth = prepared.action.integration.auth();
-        let slug = &prepared.action.integration.info().slug;
+        let integration = &prepared.action.integration;
+        let slug = &integration.info().slug;
         let mut is_repeat = false;
         loop {
             let watch = Stopwatch::start();
             run.attempts += 1;
             let sent = self.send_once(&prepared, &grant.credential).await;
+            let (sent, refused) = self.judge(&**integration, sent).await;
             run.timing.upstream += watch.elapsed();
-            let refused = sent.as_ref().ok().map(|answer| answer.status);
-            if let Some(status) = refused.filter(|status| auth.says_expired(*status)) {
+            if let Some(status) = refused {
                 run.upstream_status = Some(status.as_u16());
                 if let Some(renewed) = self.after_refusal(&prepared, &grant).await? {
                     grant = renewed;
@@ -142,6 +145,32 @@ impl Executor {
             gate.pass().await?;
         }
         self.transport.send(request, prepared.deadline).await
+    }
+
+    /// Tells the answers that say that the access has ended. Where that takes the body, the body is
+    /// read here, and handed on as it was.
+    async fn judge(
+        &self,
+        integration: &dyn Integration,
+        sent: Result<Response>,
+    ) -> (Result<Response>, Option<StatusCode>) {
+        let mut response = match sent {
+            Ok(response) => response,
+            Err(error) => return (Err(error), None),
+        };
+        let (status, mut said) = (response.status, None);
+        if integration.reads_refusal(status) {
+            match response.body.collect(self.settings.answer_bytes).await {
+                Ok(bytes) => {
+                    let is_short = bytes.len() <= REFUSAL;
+                    said = is_short.then(|| serde_json::from_slice(&bytes).ok()).flatten();
+                    response.body = Body::from(bytes);
+                }
+                Err(error) => return (Err(error), None),
+            }
+        }
+        let has_ended = integration.says_expired(status, said.as_ref());
+        (Ok(response), has_ended.then_some(status))
     }
 
     /// After a 401: the renewed grant to try once more with, or `None` to hand the answer out.

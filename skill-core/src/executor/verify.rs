@@ -55,8 +55,11 @@ impl Executor {
         let (credential, revision) = (credential.clone(), Revision(0));
         let grant = Grant { credential, revision, is_fresh: false };
         let (status, _, data) = self.send(prepared, grant, &mut run).await?;
-        check_verified(status)?;
-        let account = data.json().ok().and_then(|data| match data.pointer(&verification.account) {
+        let said = data.json().ok();
+        // Some services say no with status 200.
+        let is_refused = integration.says_expired(status, said.as_ref());
+        check_verified(if is_refused { StatusCode::UNAUTHORIZED } else { status })?;
+        let account = said.and_then(|data| match data.pointer(&verification.account) {
             Some(Value::String(text)) => Some(text.clone()),
             Some(Value::Number(number)) => Some(number.to_string()),
             Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) | None => None,

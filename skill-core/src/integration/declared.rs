@@ -52,11 +52,27 @@ pub fn declared(
     text: &str,
     overrides: &Overrides,
 ) -> Result<Arc<dyn Integration>, Vec<Problem>> {
+    load(Source::new(file, text), (file, text), overrides)
+}
+
+/// As [`declared`], for a declaration that was checked when this crate was built.
+pub(super) fn bundled(
+    file: &str,
+    text: &str,
+    overrides: &Overrides,
+) -> Result<Arc<dyn Integration>, Vec<Problem>> {
+    load(Source::new(file, text).trusted(), (file, text), overrides)
+}
+
+fn load(
+    source: Source<'_>,
+    (file, text): (&str, &str),
+    overrides: &Overrides,
+) -> Result<Arc<dyn Integration>, Vec<Problem>> {
     let slug = file.rsplit('/').next().unwrap_or(file).trim_end_matches(".toml").to_owned();
     let (bases, unknown) = super::bases(text);
     let bases = bases.into_iter();
-    let source =
-        bases.fold(Source::new(file, text), |source, (file, text)| source.extending(file, text));
+    let source = bases.fold(source, |source, (file, text)| source.extending(file, text));
     let mut instead = overrides.0.clone();
     if instead.contains_key("auth.authorize_url") && !instead.contains_key("auth.issuer") {
         // Another provider answers with another name than the declared one.

@@ -190,7 +190,7 @@ pub fn bundled(
     let standard = Overrides::default();
     for (file, text) in BUNDLED {
         let slug = file.trim_end_matches(".toml");
-        match declared(file, text, overrides.get(slug).unwrap_or(&standard)) {
+        match declared::bundled(file, text, overrides.get(slug).unwrap_or(&standard)) {
             Ok(integration) => loaded.push(integration),
             Err(found) => problems.extend(found),
         }

@@ -30,6 +30,11 @@ fn body(draft: &Draft) -> Value {
 
 #[test]
 fn every_bundled_declaration_loads() {
+    // What is bundled is trusted later: here every schema is compiled.
+    for (file, text) in BUNDLED {
+        let problems = declared(file, text, &Overrides::default()).err();
+        assert_eq!(problems, None);
+    }
     let loaded = bundled(&BTreeMap::new()).map(|integrations| integrations.len());
     assert_eq!(loaded, Ok(BUNDLED.len()));
 }
@@ -150,4 +155,107 @@ fn every_declaration_fits_the_published_schema() {
     }
     let wrong = json!({"extends": "google", "auth": {"scheme": "oauth2", "pkcee": true}});
     assert!(schema.check(&wrong).is_err());
+}
+
+#[test]
+fn every_service_says_where_its_facts_are_from_and_how_far_it_is_proven() {
+    for integration in all() {
+        let info = integration.info();
+        if ["tracker", "httpbin"].contains(&info.slug.canonical()) {
+            continue;
+        }
+        assert!(info.verified.is_some(), "{}", info.slug);
+        assert!(info.source.iter().any(|source| source.starts_with("https://")), "{}", info.slug);
+        assert!(integration.endpoints().count() >= 6, "{}", info.slug);
+    }
+}
+
+#[test]
+fn github_has_forty_endpoints_or_more_in_six_groups() {
+    let github = one("github");
+    let groups = github.endpoints().map(|endpoint| endpoint.info().group.to_string());
+    assert_eq!(groups.collect::<BTreeSet<_>>().len(), 6);
+    assert!(github.endpoints().count() >= 40);
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
+fn calls_of_services_go_where_their_documentation_says() {
+    let fields = Fields::from(
+        [
+            ("cloud_id", "c"),
+            ("shop", "acme"),
+            ("subdomain", "acme"),
+            ("realm_id", "7"),
+            ("environment", "quickbooks.api.intuit.com"),
+            ("instance", "acme.my.salesforce.com"),
+            ("tenant_id", "t"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    for (service, endpoint, params, address) in [
+        (
+            "slack",
+            "list-messages",
+            json!({"channel": "C1"}),
+            "https://slack.com/api/conversations.history?channel=C1",
+        ),
+        (
+            "jira",
+            "get-issue",
+            json!({"issue": "E-1", "fields": ["a", "b"]}),
+            "https://api.atlassian.com/ex/jira/c/rest/api/3/issue/E-1?fields=a%2Cb",
+        ),
+        (
+            "shopify",
+            "get-shop",
+            json!({}),
+            "https://acme.myshopify.com/admin/api/2026-01/graphql.json",
+        ),
+        (
+            "zendesk",
+            "list-tickets",
+            json!({"page_size": 5}),
+            "https://acme.zendesk.com/api/v2/tickets?page%5Bsize%5D=5",
+        ),
+        (
+            "quickbooks",
+            "get-company",
+            json!({}),
+            "https://quickbooks.api.intuit.com/v3/company/7/query?query=select+*+from+CompanyInfo",
+        ),
+        (
+            "salesforce",
+            "describe-object",
+            json!({"object": "Account"}),
+            "https://acme.my.salesforce.com/services/data/v62.0/sobjects/Account/describe",
+        ),
+        (
+            "xero",
+            "get-contact",
+            json!({"contact_id": "k"}),
+            "https://api.xero.com/api.xro/2.0/Contacts/k",
+        ),
+        (
+            "google-drive",
+            "get-about",
+            json!({}),
+            "https://www.googleapis.com/drive/v3/about?fields=user%2CstorageQuota",
+        ),
+    ] {
+        let integration = one(service);
+        let found = integration.endpoint(endpoint).unwrap();
+        found.info().schema.check(&params).unwrap();
+        let draft = found.request(params.as_object().unwrap(), &fields).unwrap();
+        let url = draft.target.join(&integration.base(&fields).unwrap()).unwrap();
+        assert_eq!(url.as_str(), address);
+        if service == "xero" {
+            assert_eq!(draft.headers["xero-tenant-id"], "t");
+        }
+    }
+    let issue = json!({"team_id": "t", "title": "It broke"});
+    let (draft, _) = call("linear", "create-issue", &issue);
+    let sent = body(&draft);
+    assert_eq!(sent["variables"], json!({"input": {"teamId": "t", "title": "It broke"}}));
+    assert!(sent["query"].as_str().unwrap().starts_with("mutation("));
 }

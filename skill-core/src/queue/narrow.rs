@@ -103,7 +103,7 @@ mod tests {
         let scopes = "github,github/get_repo,open/search,keys";
         assert_eq!(asked(scopes, &all), ["github/*", "keys/*", "open/search"]);
         let slug = |text| Some(Slug::parse(text).unwrap());
-        let github = ExecutionFilter { namespace: slug("github"), ..all.clone() };
+        let github = ExecutionFilter { namespace: slug("github"), ..all };
         assert_eq!(asked(scopes, &github), ["github/*"]);
         assert_eq!(asked("github/get_repo", &github), ["github/get_repo"]);
         let repo = ExecutionFilter { name: slug("get-repo"), ..github };

@@ -12,7 +12,10 @@ use crate::error::{Error, ErrorKind, Retry};
 pub(super) enum Verdict {
     /// It is the outcome.
     Final,
-    /// Nothing took effect, and it may go better later.
+    /// The service was not reached, or turned the request away for now: nothing took effect. An
+    /// outage is no fault of the run, so that time alone bounds how often it is tried.
+    Refused,
+    /// It failed, and may go better next time.
     Transient,
     /// Nobody knows whether it took effect.
     Unknown,
@@ -21,7 +24,7 @@ pub(super) enum Verdict {
 /// What a service's answer means. 429 and 503 are definite: nothing was done.
 pub(super) fn of_answer(status: StatusCode) -> Verdict {
     match status.as_u16() {
-        429 | 503 => Verdict::Transient,
+        429 | 503 => Verdict::Refused,
         408 | 500 | 502 | 504 => Verdict::Unknown,
         _ => Verdict::Final,
     }
@@ -30,10 +33,10 @@ pub(super) fn of_answer(status: StatusCode) -> Verdict {
 /// What an error of a call means.
 pub(super) fn of_error(error: &Error) -> Verdict {
     match (error.kind(), error.retry_state()) {
-        (_, Retry::Safe) => Verdict::Transient,
+        (_, Retry::Safe) => Verdict::Refused,
         (_, Retry::IfIdempotent) => Verdict::Unknown,
         (ErrorKind::RateLimited | ErrorKind::DailyLimit | ErrorKind::Unavailable, _) => {
-            Verdict::Transient
+            Verdict::Refused
         }
         (_, Retry::Never | Retry::Exhausted) => Verdict::Final,
     }
@@ -46,7 +49,9 @@ pub(super) fn of_skill(error: &Error) -> Verdict {
         Verdict::Final if error.is_retryable() && error.retry_state() != Retry::Exhausted => {
             Verdict::Transient
         }
-        verdict @ (Verdict::Final | Verdict::Transient) => verdict,
+        // What the skill itself says of passing trouble counts: only a service is out for long.
+        Verdict::Refused if error.retry_state() != Retry::Safe => Verdict::Transient,
+        verdict @ (Verdict::Final | Verdict::Refused | Verdict::Transient) => verdict,
     }
 }
 
@@ -74,11 +79,12 @@ pub(super) fn again(
 ) -> Option<Duration> {
     let may = match verdict {
         Verdict::Final => false,
-        Verdict::Transient => true,
-        Verdict::Unknown => stand.may_repeat,
+        Verdict::Refused => true,
+        Verdict::Transient => stand.had < stand.most,
+        Verdict::Unknown => stand.may_repeat && stand.had < stand.most,
     };
     let wait = jitter(stand.had, random, settings).max(asked.unwrap_or_default());
-    (may && stand.had < stand.most && wait < stand.left).then_some(wait)
+    (may && wait < stand.left).then_some(wait)
 }
 
 /// A time between nothing and the backoff of this attempt, which doubles with each.
@@ -130,6 +136,7 @@ mod tests {
     #[test]
     fn only_what_certainly_did_nothing_is_repeated_blindly() {
         assert!(wait(Verdict::Transient, stand(1)).is_some());
+        assert!(wait(Verdict::Refused, stand(1)).is_some());
         assert!(wait(Verdict::Unknown, stand(1)).is_none());
         assert!(wait(Verdict::Unknown, Stand { may_repeat: true, ..stand(1) }).is_some());
         assert!(wait(Verdict::Final, Stand { may_repeat: true, ..stand(1) }).is_none());
@@ -138,6 +145,7 @@ mod tests {
     #[test]
     fn attempts_and_time_are_bounds() {
         assert!(wait(Verdict::Transient, stand(5)).is_none());
+        assert!(wait(Verdict::Unknown, Stand { may_repeat: true, ..stand(5) }).is_none());
         let late = Stand { left: Duration::ZERO, ..stand(1) };
         assert!(wait(Verdict::Transient, late).is_none());
         let asked = (Some(Duration::from_secs(901)), 0);
@@ -145,9 +153,15 @@ mod tests {
     }
 
     #[test]
+    fn an_outage_uses_up_no_attempts() {
+        assert!(wait(Verdict::Refused, stand(50)).is_some());
+        assert!(wait(Verdict::Refused, Stand { left: Duration::ZERO, ..stand(50) }).is_none());
+    }
+
+    #[test]
     fn answers_are_sorted_as_they_are_meant() {
         let of = |status| of_answer(StatusCode::from_u16(status).unwrap());
-        assert_eq!([429, 503].map(of), [Verdict::Transient; 2]);
+        assert_eq!([429, 503].map(of), [Verdict::Refused; 2]);
         assert_eq!([408, 500, 502, 504].map(of), [Verdict::Unknown; 4]);
         assert_eq!([200, 302, 400, 401, 403, 404, 409, 422, 501].map(of), [Verdict::Final; 9]);
     }
@@ -156,6 +170,8 @@ mod tests {
     fn a_skill_is_repeated_after_what_may_pass() {
         let error = |kind| Error::new(kind, "");
         assert_eq!(of_skill(&error(ErrorKind::Unavailable)), Verdict::Transient);
+        let unreached = error(ErrorKind::UpstreamUnreachable).retry(Retry::Safe);
+        assert_eq!(of_skill(&unreached), Verdict::Refused);
         let cut = error(ErrorKind::Timeout).retry(Retry::IfIdempotent);
         assert_eq!(of_skill(&cut), Verdict::Transient);
         assert_eq!(of_skill(&error(ErrorKind::OutcomeUnknown)), Verdict::Final);

@@ -12,7 +12,9 @@ use std::time::Duration;
 pub struct Settings {
     /// How many runs this engine works on at once; with 0 they wait for another one.
     pub slots: u32,
-    /// How many attempts a run gets; those that were lost with their process are counted apart.
+    /// How many attempts a run gets that fail. Those that were lost with their process are counted
+    /// apart; one whose service was not reached, or said to come later (429, 503), is followed by
+    /// another whatever their number: the run's deadline ends them.
     pub attempts: u32,
     /// How many attempts of a run may be lost with their process.
     pub crashes: u32,

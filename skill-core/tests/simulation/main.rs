@@ -35,7 +35,7 @@ use self::{
     client::{Client, Notes, Request},
     cluster::Cluster,
     verdict::Verdict,
-    world::{Plan, World},
+    world::{Lie, Plan, World},
 };
 
 /// When all is well again, everything has to end within this time.
@@ -49,15 +49,20 @@ struct Played {
     takeovers: u32,
 }
 
-fn play(seed: u64, is_loud: bool) -> Played {
+fn play(seed: u64, lie: Option<Lie>, is_loud: bool) -> Played {
     let _seeded = Seeded::begin(seed);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.unwrap().block_on(scene(seed, is_loud))
+    let mut plan = Plan { lie, ..Plan::of(seed) };
+    if lie == Some(Lie::ExtendsLostLeases) {
+        // Somebody has to lose one first.
+        (plan.nodes, plan.jump_every, plan.freeze_every) = (2, 0, 5_000);
+        plan.faults.slow_upstream = 900;
+    }
+    runtime.unwrap().block_on(scene(plan, is_loud))
 }
 
-async fn scene(seed: u64, is_loud: bool) -> Played {
-    let plan = Plan::of(seed);
+async fn scene(plan: Plan, is_loud: bool) -> Played {
     if is_loud {
         eprintln!("{plan:#?}");
     }
@@ -129,7 +134,7 @@ fn setting(name: &str) -> Option<u64> {
 fn nothing_is_lost_and_nothing_is_doubled() {
     hush();
     if let Some(seed) = setting("SEED") {
-        let played = play(seed, true);
+        let played = play(seed, None, true);
         assert!(played.broken.is_empty(), "seed {seed}:\n  {}", played.broken.join("\n  "));
         return;
     }
@@ -146,7 +151,7 @@ fn nothing_is_lost_and_nothing_is_doubled() {
                     if seed >= from + count || failures.lock().unwrap().len() >= 20 {
                         return;
                     }
-                    let played = play(seed, false);
+                    let played = play(seed, None, false);
                     runs.fetch_add(played.runs as u64, Ordering::Relaxed);
                     takeovers.fetch_add(u64::from(played.takeovers), Ordering::Relaxed);
                     if !played.broken.is_empty() {
@@ -174,7 +179,17 @@ fn nothing_is_lost_and_nothing_is_doubled() {
 fn a_seed_repeats_exactly() {
     hush();
     for seed in 0..setting("SEEDS").map_or(25, |seeds| seeds / 20) {
-        let (first, second) = (play(seed, false).trace, play(seed, false).trace);
+        let (first, second) = (play(seed, None, false).trace, play(seed, None, false).trace);
         assert_eq!(first, second, "seed {seed} went two ways");
+    }
+}
+
+#[test]
+fn every_lie_of_the_store_is_found() {
+    hush();
+    for lie in Lie::ALL {
+        let found = (0..2_000).find(|seed| !play(*seed, Some(lie), false).broken.is_empty());
+        assert!(found.is_some(), "{lie:?} was not found in 2,000 seeds");
+        eprintln!("{lie:?} was found by seed {}", found.unwrap());
     }
 }

@@ -29,7 +29,10 @@ use skill_core::{
     },
 };
 
-use super::{node::Node, world::World};
+use super::{
+    node::Node,
+    world::{Lie, World},
+};
 
 /// One process' way to the store that all share.
 pub(crate) struct Flaky {
@@ -53,6 +56,10 @@ struct Fate {
 }
 
 impl Flaky {
+    fn tells(&self, lie: Lie) -> bool {
+        self.world.plan.lie == Some(lie)
+    }
+
     fn fate(&self) -> Fate {
         let faults = self.world.faults();
         let dice = &self.world.dice;
@@ -231,7 +238,14 @@ impl ExecutionStore for Flaky {
 impl QueueStore for Flaky {
     async fn enqueue(&self, runs: &[Enqueue]) -> Result<Vec<Enqueued>> {
         self.pass("enqueue", async {
-            let done = self.inner.enqueue(runs).await?;
+            if self.tells(Lie::AcknowledgesFirst) && self.world.dice.in_thousand(100) {
+                return Ok(runs.iter().map(|_| Enqueued::New(None)).collect());
+            }
+            let mut runs = runs.to_vec();
+            if self.tells(Lie::ForgetsKeys) {
+                runs.iter_mut().for_each(|run| run.idempotency = None);
+            }
+            let done = self.inner.enqueue(&runs).await?;
             for (run, end) in runs.iter().zip(&done) {
                 if let Enqueued::New(lease) = end {
                     self.world.watch().enqueued(run);
@@ -247,6 +261,9 @@ impl QueueStore for Flaky {
 
     async fn claim(&self, want: &Claim) -> Result<Vec<Claimed>> {
         self.pass("claim", async {
+            let early = want.now + Duration::from_secs(60);
+            let early = Claim { now: early, until: early, ..want.clone() };
+            let want = if self.tells(Lie::TakesOverEarly) { &early } else { want };
             let done = self.inner.claim(want).await?;
             for claimed in &done {
                 self.world.watch().claimed(&self.node, &claimed.lease);
@@ -264,16 +281,25 @@ impl QueueStore for Flaky {
                     self.world.watch().extended(&self.node, lease, until);
                 }
             }
+            if self.tells(Lie::ExtendsLostLeases) {
+                return Ok(done.iter().map(|_| true).collect());
+            }
             Ok(done)
         })
         .await
     }
 
     async fn note_sent(&self, lease: &Lease) -> Result<bool> {
+        if self.tells(Lie::ForgetsSending) {
+            return self.pass("note_sent", async { Ok(true) }).await;
+        }
         self.pass("note_sent", self.inner.note_sent(lease)).await
     }
 
     async fn record_step(&self, lease: &Lease, step: &Step) -> Result<bool> {
+        if self.tells(Lie::ForgetsSteps) {
+            return self.pass("record_step", async { Ok(true) }).await;
+        }
         self.pass("record_step", self.inner.record_step(lease, step)).await
     }
 
@@ -299,6 +325,9 @@ impl QueueStore for Flaky {
         execution: &Execution,
         outcome: Option<&Sealed>,
     ) -> Result<Option<Execution>> {
+        if self.tells(Lie::CancelsNothing) {
+            return self.pass("end", async { Ok(Some(execution.clone())) }).await;
+        }
         self.pass("end", async {
             let ended = self.inner.end(execution, outcome).await?;
             if let Some(ended) = &ended {

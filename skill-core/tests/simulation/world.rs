@@ -28,10 +28,42 @@ pub(crate) struct Faults {
     pub(crate) skill: u64,
 }
 
+/// A store that breaks one of its promises: the checks have to find it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// It says that a run is queued, and now and then forgets it.
+    AcknowledgesFirst,
+    /// It makes a run of its own of every repeat.
+    ForgetsKeys,
+    /// It does not keep that something is about to be sent.
+    ForgetsSending,
+    /// It does not keep finished steps.
+    ForgetsSteps,
+    /// It tells workers that they hold what they have lost.
+    ExtendsLostLeases,
+    /// It gives away what somebody else still holds.
+    TakesOverEarly,
+    /// It says that a run is cancelled, and leaves it as it is.
+    CancelsNothing,
+}
+
+impl Lie {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::AcknowledgesFirst,
+        Self::ForgetsKeys,
+        Self::ForgetsSending,
+        Self::ForgetsSteps,
+        Self::ExtendsLostLeases,
+        Self::TakesOverEarly,
+        Self::CancelsNothing,
+    ];
+}
+
 /// What a seed stands for.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
+    pub(crate) lie: Option<Lie>,
     /// Processes over one store.
     pub(crate) nodes: usize,
     pub(crate) faults: Faults,
@@ -62,6 +94,7 @@ impl Plan {
         let every = |least: u64| if dice.in_thousand(500) { 0 } else { least + dice.below(30_000) };
         Self {
             seed,
+            lie: None,
             nodes,
             faults,
             chaos: Duration::from_millis(dice.between(500, 60_000)),

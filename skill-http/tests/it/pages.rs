@@ -2,13 +2,18 @@
 
 use http::Method;
 use serde_json::json;
+use skill_core::{
+    integration::{Overrides, declared},
+    name::Slug,
+    record::app::Holder,
+};
 
 use crate::world::{
     TestServer,
     client::Ask,
     golden::golden,
     provider::{json, typed},
-    server,
+    server, setup,
 };
 
 /// Makes a link to a page; returns the connection and the path.
@@ -159,4 +164,47 @@ async fn the_policy_allows_the_style_of_the_page_and_nothing_else() {
         assert!(policy.contains(part), "{policy}");
     }
     assert!(!policy.contains("unsafe"), "{policy}");
+}
+
+const SHOP: &str = r#"
+name = "Shop"
+description = "A test."
+base_url = "https://{shop}.shop.test"
+fields.shop = { label = "Store", description = "The first part <b>of</b> its address.", pattern = "^[a-z]+$", example = "acme" }
+fields.region = { enum = ["eu", "us"], default = "us" }
+
+[auth]
+scheme = "oauth2"
+authorize_url = "https://{shop}.shop.test/{region}/authorize"
+token_url = "https://{shop}.shop.test/token"
+
+[endpoints.get_shop]
+summary = "Read the shop"
+method = "GET"
+path = "/shop"
+"#;
+
+#[tokio::test]
+async fn facts_are_asked_for_before_a_person_leaves_for_the_service() {
+    let shop = declared("shop.toml", SHOP, &Overrides::default()).unwrap();
+    let server = setup().integration(shop).start().await;
+    let name = Slug::parse("shop").unwrap();
+    server.engine.apps().put(Holder::System, &name, "client-id", None).await.unwrap();
+    let (_, path) = link(&server, "shop").await;
+    let page = server.ask(Method::GET, &path).send().await.text();
+    assert!(page.contains("placeholder=\"acme\" required"), "{page}");
+    assert!(page.contains("<option selected>us</option>") && !page.contains("<b>"), "{page}");
+    for fields in [&[("region", "us")][..], &[("shop", "a.b")], &[("shop", "x"), ("evil", "1")]] {
+        submit(&server, &path, fields).send().await.is_page(400);
+    }
+    let left = submit(&server, &path, &[("shop", "acme"), ("region", "eu")]).send().await;
+    let to = left.headers["location"].to_str().unwrap();
+    assert!(to.starts_with("https://acme.shop.test/eu/authorize?"), "{to}");
+    // Who knows them says so at the start; what does not fit is refused there.
+    let begin = |fields| json!({"integration": "shop", "fields": fields});
+    server
+        .post("/v1/connect", &begin(json!({"shop": "evil.test/"})))
+        .await
+        .is_error(400, "bad_request");
+    server.post("/v1/connect", &begin(json!({"shop": "acme", "region": "us"}))).await.ok(200);
 }

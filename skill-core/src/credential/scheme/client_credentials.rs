@@ -97,7 +97,7 @@ impl AuthScheme for ClientCredentials {
             parameters.push(("scope", &self.scope));
         }
         let ask = Ask { url: None, parameters, more: &self.parameters };
-        let request = self.endpoint.ask(ask, &client, (&exchange, known))?;
+        let request = self.endpoint.ask(&ask, &client, (&exchange, known))?;
         Ok(Step::Send(request, Progress { step: 0, credential: known.clone() }))
     }
 }

@@ -26,7 +26,7 @@ where
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         runtime.unwrap().block_on(async move {
-            let store = Arc::new(SqliteStore::open(&folder.join("skill.db")).unwrap());
+            let store = Arc::new(open(&folder.join("skill.db")).await);
             let skill = order(&log, work);
             let world = World::with(store, |builder| {
                 let files = FileArtifacts::open(folder.join("artifacts")).unwrap();
@@ -43,6 +43,17 @@ where
         })
     });
     process.join().unwrap()
+}
+
+/// Opens the file as soon as the threads of the life before have noticed that it is over.
+async fn open(file: &Path) -> SqliteStore {
+    for _ in 0..1_000 {
+        if let Ok(store) = SqliteStore::open(file) {
+            return store;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    SqliteStore::open(file).unwrap()
 }
 
 /// Steps of some milliseconds; one of them is large, and every other one is followed by a call.

@@ -30,7 +30,7 @@ pub(super) fn routes() -> Vec<Route> {
         .query("status", json!({"enum": Status::ALL.map(Status::as_str)}))
         .query("search", json!({"type": "string", "maxLength": SEARCH}));
     let listing = page::query(listing)
-        .answer(200, "A page of tools, by id", page::schema("tools", schema()))
+        .answer(200, "A page of tools, by id", page::schema("tools", &schema()))
         .errors(&[400, 401, 403, 429, 500, 503]);
     let mut details = schema();
     details["properties"]["examples"] = json!({"type": "array", "items": {

@@ -68,7 +68,7 @@ fn listing() -> Operation {
         .query("tool_id", json!({"type": "string"}))
         .query("after", json!({"type": "string", "description": "Older than this run only."}));
     page::query(operation)
-        .answer(200, "A page of runs, the newest first", page::schema("executions", row_schema()))
+        .answer(200, "A page of runs, the newest first", page::schema("executions", &row_schema()))
         .errors(&[400, 401, 403, 429, 500, 503])
 }
 

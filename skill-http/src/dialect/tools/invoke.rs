@@ -6,11 +6,12 @@ use http::{Method, StatusCode, header};
 use serde_json::{Map, Value, json};
 use skill_core::{
     Error,
+    access::{Intent, authorize},
     call::CallRequest,
     catalog::Tool,
     id::ExecutionId,
     queue::{Invoked, OnDeadline, Run, Submission},
-    record::execution::Timing,
+    record::{execution::Timing, scope::Scope},
 };
 
 use super::{catalog, failure, result};
@@ -128,8 +129,12 @@ impl Options {
     }
 
     /// Both together, when they agree.
-    fn and(self, other: Self) -> Result<Self, Error> {
-        fn one<T: PartialEq>(name: &str, a: Option<T>, b: Option<T>) -> Result<Option<T>, Error> {
+    fn and(&self, other: &Self) -> Result<Self, Error> {
+        fn one<T: Copy + PartialEq>(
+            name: &str,
+            a: Option<T>,
+            b: Option<T>,
+        ) -> Result<Option<T>, Error> {
             if a.is_some() && b.is_some() && a != b {
                 let issue = "the query and the options say different things";
                 return Err(Error::invalid(format!("`{name}`: {issue}")).detail(name, issue));
@@ -175,11 +180,11 @@ fn submission(cx: &Context, call: CallRequest) -> Result<Submission, Error> {
     })
 }
 
+/// The inputs, and the options beside them.
+type Unwrapped = (Map<String, Value>, Map<String, Value>);
+
 /// Takes the inputs out of their wrapping, when that is what it is.
-fn unwrap(
-    mut body: Map<String, Value>,
-    tool: &Tool,
-) -> Result<(Map<String, Value>, Map<String, Value>), Error> {
+fn unwrap(mut body: Map<String, Value>, tool: &Tool) -> Result<Unwrapped, Error> {
     let is_wrapped = body.contains_key("inputs")
         && body.keys().all(|name| matches!(name.as_str(), "inputs" | "options"))
         && tool.inputs()["properties"].get("inputs").is_none();
@@ -199,11 +204,13 @@ fn unwrap(
 
 async fn invoke(cx: Context) -> Result<Reply, Failure> {
     let tool = catalog::find(&cx)?;
+    let scope = Scope::Action(tool.action.clone());
+    authorize(cx.caller()?, &Intent { scope, class: None }).allowed()?;
     let options = Options::of_query(&cx)?;
     let idempotency_key = idempotency_key(&cx.headers)?;
     let (inputs, wrapped) = unwrap(cx.object()?, &tool)?;
     let (wrapped, connection) = Options::of_body(wrapped)?;
-    let options = options.and(wrapped)?;
+    let options = options.and(&wrapped)?;
     let call = CallRequest {
         action: tool.action.clone(),
         params: tool.call(inputs)?,

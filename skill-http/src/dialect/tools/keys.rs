@@ -43,7 +43,7 @@ pub(super) fn routes() -> Vec<Route> {
     });
     let listing = Operation::new("tools_list_keys", "List the owner's keys");
     let listing = super::page::query(listing)
-        .answer(200, "A page of keys, the newest first", super::page::schema("items", schema()))
+        .answer(200, "A page of keys, the newest first", super::page::schema("items", &schema()))
         .errors(&[400, 401, 403, 429, 500, 503]);
     let making = Operation::new("tools_create_key", "Make a key")
         .body(body)

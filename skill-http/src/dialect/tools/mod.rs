@@ -83,6 +83,9 @@ fn error(code: &str, reason: Option<&str>, facts: &Facts<'_>) -> Value {
     if let Some(after) = facts.retry_after {
         error["retry_after"] = after.into();
     }
+    if let Some(page) = facts.action_url {
+        error["action_url"] = page.into();
+    }
     error
 }
 
@@ -100,6 +103,7 @@ fn error_schema() -> Value {
             "details": {"type": "object", "additionalProperties": {"type": "string"}},
             "suggestion": text(), "support": text(), "retryable": {"type": "boolean"},
             "retry_after": {"type": "integer", "description": "In seconds."},
+            "action_url": {"type": "string", "description": "The page where a person can mend it."},
         },
     });
     json!({

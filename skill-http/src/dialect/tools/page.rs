@@ -65,7 +65,7 @@ pub(super) fn query(operation: Operation) -> Operation {
 }
 
 /// Documents a page of items under `name`.
-pub(super) fn schema(name: &str, item: Value) -> Value {
+pub(super) fn schema(name: &str, item: &Value) -> Value {
     let items = json!({"type": "array", "items": item});
     json!({
         "type": "object",

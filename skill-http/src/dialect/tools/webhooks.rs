@@ -56,7 +56,7 @@ pub(super) fn routes() -> Vec<Route> {
         }],
     });
     let listing = page::query(Operation::new("tools_list_webhooks", "List the subscriptions"))
-        .answer(200, "A page of them, the newest first", page::schema("items", schema()))
+        .answer(200, "A page of them, the newest first", page::schema("items", &schema()))
         .errors(&[400, 401, 403, 429, 500, 503]);
     let making = Operation::new("tools_create_webhook", "Keep a subscription")
         .body(body)
@@ -111,8 +111,8 @@ async fn list(cx: Context) -> Result<Reply, Failure> {
 
 async fn create(cx: Context) -> Result<Reply, Failure> {
     let mut body = cx.members()?;
-    let (url, events) = (body.required_text("url"), body.texts("events"));
-    let (tool_ids, secret) = (body.texts("tool_ids"), body.text("secret"));
+    let (url, events) = (body.required_text("url"), body.list("events"));
+    let (tool_ids, secret) = (body.list("tool_ids"), body.text("secret"));
     body.end()?;
     let wanted = NewWebhook {
         tool_ids: tool_ids.unwrap_or_default(),

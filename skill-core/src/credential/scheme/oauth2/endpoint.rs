@@ -120,7 +120,7 @@ impl TokenEndpoint {
     /// A request to the endpoint, with the client's proof.
     pub(in crate::credential::scheme) fn ask(
         &self,
-        ask: Ask<'_>,
+        ask: &Ask<'_>,
         client: &Client,
         (exchange, known): (&Exchange<'_>, &Credential),
     ) -> Result<Outgoing> {

@@ -149,7 +149,7 @@ impl OAuth2 {
                     parameters.push(("code_verifier", verifier));
                 }
                 let ask = Ask { url: None, parameters, more: &self.token_parameters };
-                let request = self.endpoint.ask(ask, client(exchange)?, (exchange, &known))?;
+                let request = self.endpoint.ask(&ask, client(exchange)?, (exchange, &known))?;
                 Ok(Some((request, known)))
             }
             Purpose::Renew(known) => self.renewal(exchange, known),
@@ -172,7 +172,7 @@ impl OAuth2 {
         let Some(token) = known.find("refresh_token") else { return Ok(None) };
         let parameters = vec![("grant_type", "refresh_token"), ("refresh_token", token)];
         let ask = Ask { url, parameters, more: &self.refresh_parameters };
-        let request = self.endpoint.ask(ask, client(exchange)?, (exchange, known))?;
+        let request = self.endpoint.ask(&ask, client(exchange)?, (exchange, known))?;
         Ok(Some((request, known.clone())))
     }
 
@@ -196,7 +196,7 @@ impl OAuth2 {
         };
         let parameters = vec![("token", token), ("token_type_hint", hint)];
         let ask = Ask { url, parameters, more: &[] };
-        let request = self.endpoint.ask(ask, client(exchange)?, (exchange, known))?;
+        let request = self.endpoint.ask(&ask, client(exchange)?, (exchange, known))?;
         Ok(Some((request, Credential::default())))
     }
 

@@ -295,6 +295,7 @@ capture = { instance = "/data/url" }
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one grant from its beginning to its end")]
 fn a_short_token_is_exchanged_for_a_long_one_that_renews_itself() {
     let scheme = declared(
         r#"
