@@ -1,9 +1,11 @@
-//! The stores: durable writes with many writers, reads, reserved shares.
+//! The stores: durable writes with many writers, reads, reserved shares, the queue. What a history of
+//! a million runs costs is measured by `benches/queue/run`.
 
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use jiff::Timestamp;
+use skill_benches::{done, queued, want};
 use skill_core::{
     name::OwnerId,
     record::{
@@ -15,6 +17,8 @@ use skill_core::{
 };
 
 const WRITERS: usize = 32;
+/// How many runs are claimed and ended at once.
+const BATCH: u32 = 64;
 
 /// One durable entry by each of many writers at once.
 async fn append(store: &Arc<dyn Store>) {
@@ -29,6 +33,26 @@ async fn append(store: &Arc<dyn Store>) {
     for writer in writers.collect::<Vec<_>>() {
         writer.await.expect("a task").expect("a durable entry");
     }
+}
+
+/// One durable run by each of many producers at once.
+async fn enqueue(store: &Arc<dyn Store>, producers: u64) {
+    let producers = (0..producers).map(|_| {
+        let (store, run) = (store.clone(), queued().expect("a run"));
+        tokio::spawn(async move { store.enqueue(&[run]).await })
+    });
+    for producer in producers.collect::<Vec<_>>() {
+        producer.await.expect("a task").expect("a durable run");
+    }
+}
+
+/// A batch of runs from its submit to its end, three commits.
+async fn cycle(store: &Arc<dyn Store>) {
+    let runs: Vec<_> = (0..BATCH).map(|_| queued().expect("a run")).collect();
+    store.enqueue(&runs).await.expect("durable runs");
+    let claimed = store.claim(&want(BATCH)).await.expect("claimed runs");
+    let done: Vec<_> = claimed.into_iter().map(done).collect();
+    store.finish(&done).await.expect("durable ends");
 }
 
 fn stores(criterion: &mut Criterion) {
@@ -62,6 +86,17 @@ fn stores(criterion: &mut Criterion) {
         group.bench_function("reserve", |bencher| {
             bencher.to_async(&runtime).iter(|| store.reserve(&owner.id, &reserve));
         });
+        group.throughput(Throughput::Elements(u64::from(BATCH)));
+        group.bench_function(format!("enqueue_claim_and_finish_{BATCH}"), |bencher| {
+            bencher.to_async(&runtime).iter(|| cycle(&store));
+        });
+        // What is submitted here stays in the queue, which the memory store looks through.
+        for producers in [32, 256].into_iter().filter(|_| name == "sqlite") {
+            group.throughput(Throughput::Elements(producers));
+            group.bench_function(format!("enqueue_{producers}_producers"), |bencher| {
+                bencher.to_async(&runtime).iter(|| enqueue(&store, producers));
+            });
+        }
         group.finish();
     }
 }

@@ -171,10 +171,10 @@ async fn latency(engine: &Engine, time: Duration) -> Outcome {
             let run = engine.runs().submit(&admitted, submission(n)?).await?;
             let until = Deadline::after(Duration::from_secs(15));
             let run = engine.runs().wait(admitted.caller(), run.id, until).await?;
-            match run.execution.state {
-                State::Success => Outcome::Ok(due.elapsed()),
-                _ => Err("a run did not end well".into()),
+            if run.execution.state != State::Success {
+                return Err("a run did not end well".into());
             }
+            Outcome::Ok(due.elapsed())
         }));
     }
     let mut times = Vec::new();

@@ -9,24 +9,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
 use serde_json::json;
+use skill_benches::{done, ended, queued, want};
 use skill_core::{
-    id::ExecutionId,
-    name::{ActionName, OwnerId, Slug},
+    name::{OwnerId, Slug},
     record::{
         Sealed,
-        execution::{Class, Execution, Recorded, State, Timing},
-        run::{Claim, Enqueue, Enqueued, Finished, Work, Worker},
-        scope::Scopes,
+        execution::{Recorded, State},
+        run::{Enqueue, Enqueued},
     },
     store::{ExecutionFilter, ExecutionStore, QueueStore, sqlite::SqliteStore},
 };
 
 use crate::{Outcome, print};
 
-/// The bytes of sealed inputs: the kit's payload of 200 bytes, and what sealing adds.
-const INPUT: usize = 256;
 /// How many runs are claimed and ended at once.
 const BATCH: u32 = 64;
 
@@ -61,48 +57,10 @@ fn rate(runs: &AtomicU64, begun: Instant) -> f64 {
     (runs.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64()).round()
 }
 
-fn execution() -> Outcome<Execution> {
-    let created_at = Timestamp::now();
-    Ok(Execution {
-        id: ExecutionId::fresh(created_at)?,
-        owner: OwnerId::standard(),
-        user: None,
-        key: None,
-        action: ActionName { namespace: Slug::parse("bench")?, name: Slug::parse("noop")? },
-        version: None,
-        revision: "0123456789abcdef".into(),
-        class: Class::Read,
-        connection: None,
-        app: None,
-        parent: None,
-        state: State::Queued,
-        progress: 0,
-        attempts: 0,
-        upstream_status: None,
-        error: None,
-        timing: Timing::default(),
-        created_at,
-        started_at: None,
-        ended_at: None,
-    })
-}
-
 async fn submit(store: Arc<SqliteStore>, runs: Arc<AtomicU64>, time: Duration) -> Outcome {
     let begun = Instant::now();
     while begun.elapsed() < time {
-        let execution = execution()?;
-        let work = Work {
-            input: Sealed(vec![7; INPUT]),
-            scopes: Scopes::all(),
-            tier: None,
-            priority: 0,
-            run_at: execution.created_at,
-            deadline: execution.created_at + Duration::from_secs(900),
-            group: None,
-        };
-        let (idempotency, claimed, most_queued) = (None, None, u64::MAX);
-        let run = Enqueue { execution, work, idempotency, claimed, most_queued };
-        if store.enqueue(&[run]).await? != [Enqueued::New(None)] {
+        if store.enqueue(&[queued()?]).await? != [Enqueued::New(None)] {
             return Err("a run was not queued".into());
         }
         runs.fetch_add(1, Ordering::Relaxed);
@@ -112,32 +70,11 @@ async fn submit(store: Arc<SqliteStore>, runs: Arc<AtomicU64>, time: Duration) -
 
 /// Claims and ends a batch; false when nothing is left.
 async fn drain(store: &SqliteStore, runs: &AtomicU64) -> Outcome<bool> {
-    let now = Timestamp::now();
-    let want = Claim {
-        worker: Worker("bench".into()),
-        now,
-        until: now + Duration::from_secs(60),
-        most: BATCH,
-        after: None,
-        saturated: Vec::new(),
-    };
-    let claimed = store.claim(&want).await?;
-    let done = claimed.into_iter().map(|claimed| Finished {
-        lease: claimed.lease,
-        execution: ended(claimed.execution),
-        outcome: Some(Sealed(vec![7; 64])),
-        run_at: now,
-        is_undone: false,
-    });
-    let done: Vec<_> = done.collect();
+    let claimed = store.claim(&want(BATCH)).await?;
+    let done: Vec<_> = claimed.into_iter().map(done).collect();
     store.finish(&done).await?;
     runs.fetch_add(done.len() as u64, Ordering::Relaxed);
     Ok(!done.is_empty())
-}
-
-fn ended(run: Execution) -> Execution {
-    let ended_at = Some(Timestamp::now());
-    Execution { state: State::Success, progress: 100, upstream_status: Some(200), ended_at, ..run }
 }
 
 /// Runs that ended before, with their bodies.
@@ -145,9 +82,9 @@ async fn fill(store: &SqliteStore, history: u64) -> Outcome {
     let begun = Instant::now();
     for _ in 0..history / 2000 {
         let runs = (0..2000).map(|_| {
-            let execution = ended(execution()?);
-            let (input, outcome) = (Some(Sealed(vec![7; INPUT])), Some(Sealed(vec![7; 64])));
-            Ok(Recorded { execution, input, outcome, replay: None })
+            let Enqueue { execution, work, .. } = queued()?;
+            let (input, outcome) = (Some(work.input), Some(Sealed(vec![7; 64])));
+            Ok(Recorded { execution: ended(execution), input, outcome, replay: None })
         });
         store.record(&runs.collect::<Outcome<Vec<_>>>()?).await?;
     }

@@ -391,11 +391,7 @@ impl Builder {
         let clock = self.clock;
         let vault = Arc::new(Vault::new(store.clone(), keyring, clock.clone()));
         vault.verify().await?;
-        let public = match self.public_url {
-            Some(url) => url,
-            None => Url::parse("http://127.0.0.1:8080").map_err(Error::internal)?,
-        };
-        let pages = Pages::under(&public)?;
+        let pages = pages(self.public_url)?;
         let (tasks, workers) = (TaskTracker::new(), TaskTracker::new());
         let stop = CancellationToken::new();
         let kept = self.artifacts.unwrap_or_else(|| Arc::new(MemoryArtifacts::default()));
@@ -438,4 +434,9 @@ impl Builder {
             stop,
         })))
     }
+}
+
+fn pages(public: Option<Url>) -> Result<Pages> {
+    let local = || Url::parse("http://127.0.0.1:8080").map_err(Error::internal);
+    Pages::under(&public.map_or_else(local, Ok)?)
 }

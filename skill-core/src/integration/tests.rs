@@ -210,7 +210,7 @@ fn calls_of_services_go_where_their_documentation_says() {
             "shopify",
             "get-shop",
             json!({}),
-            "https://acme.myshopify.com/admin/api/2026-01/graphql.json",
+            "https://acme.myshopify.com/admin/api/2026-07/graphql.json",
         ),
         (
             "zendesk",

@@ -18,6 +18,7 @@ use crate::{
     executor::{self, Event},
     id::ExecutionId,
     record::{
+        connection::Fields,
         execution::{Class, Execution, Idempotency, State, Timing},
         run::{Claimed, Enqueue, Enqueued, Group, Lease, Work},
         scope::Scope,
@@ -205,6 +206,11 @@ impl Shared {
             Action::Endpoint(operation) => {
                 let info = operation.endpoint.info();
                 info.schema.check(&inputs)?;
+                // What no request can be made of is refused now. Where a connection's own facts
+                // stand in the request, only its attempt can tell.
+                if operation.integration.fields().is_empty() {
+                    operation.endpoint.request(&call.params, &Fields::default())?;
+                }
                 (info.revision.clone(), info.class)
             }
             Action::Skill(skill) => {

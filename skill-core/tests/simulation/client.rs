@@ -244,14 +244,13 @@ impl Client {
 
     /// An answer that is none of the run: it must be one that the API has.
     fn refused(&self, what: &str, error: &Error) -> Option<ExecutionId> {
-        let is_known = match error.kind() {
-            ErrorKind::Unavailable | ErrorKind::Conflict => true,
-            // How a call ended that somebody waited for.
-            ErrorKind::Timeout | ErrorKind::UpstreamUnreachable | ErrorKind::OutcomeUnknown => {
-                what == "invoke"
-            }
-            _ => false,
-        };
+        let is_refusal = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Conflict);
+        // How a call ended that somebody waited for.
+        let is_end = matches!(
+            error.kind(),
+            ErrorKind::Timeout | ErrorKind::UpstreamUnreachable | ErrorKind::OutcomeUnknown
+        );
+        let is_known = is_refusal || (is_end && what == "invoke");
         if !is_known {
             let line = error.log_line();
             self.world.breaks(format!("{what} of {} answers {line}", self.request.tag));

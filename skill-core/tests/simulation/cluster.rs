@@ -71,8 +71,8 @@ impl Cluster {
                 .clock(node.clone())
                 .integrations([desk()])
                 .queue(self.world.plan.settings())
-                .skill(Walk::new("walk", &node, &self.world))
-                .skill(Walk::new("file", &node, &self.world));
+                .skill(Walk::skill("walk", &node, &self.world))
+                .skill(Walk::skill("file", &node, &self.world));
             match builder.build().await {
                 Ok(engine) => {
                     self.world.note(&node, "process", "starts");
@@ -170,7 +170,7 @@ impl Cluster {
     }
 
     /// All is well from here on, for every process.
-    pub(crate) async fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.world.heal();
         for number in 0..self.world.plan.nodes {
             self.node(number).freeze(Duration::ZERO);

@@ -85,7 +85,7 @@ async fn scene(plan: Plan, is_loud: bool) -> Played {
         })
         .collect();
     cluster.chaos().await;
-    cluster.heal().await;
+    cluster.heal();
     let node = cluster.node(0);
     world.note(&node, "all", "is well");
     let verdict = Verdict { world: &world, cluster: &cluster, notes: &notes, requests: &requests };
@@ -97,9 +97,6 @@ async fn scene(plan: Plan, is_loud: bool) -> Played {
     }
     while !(verdict.is_over().await && world.watch().is_over()) && healed.elapsed() < PEACE {
         sleep(Duration::from_millis(500)).await;
-    }
-    if is_loud {
-        eprintln!("it took {:?} after the end of the chaos", healed.elapsed());
     }
     verdict.speak().await;
     // What ended has ended for every later process, too.

@@ -42,7 +42,7 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    pub(crate) fn new(name: &str, node: &Arc<Node>, world: &Arc<World>) -> Arc<dyn Skill> {
+    pub(crate) fn skill(name: &str, node: &Arc<Node>, world: &Arc<World>) -> Arc<dyn Skill> {
         let action = ActionName {
             namespace: Slug::parse("walks").unwrap(),
             name: Slug::parse(name).unwrap(),

@@ -1,7 +1,8 @@
 //! The file: its lock, its mode, and how connections to it are set up.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fmt,
+    fs::{self, File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
     time::Duration,
@@ -75,6 +76,33 @@ fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
+}
+
+/// Copies everything that `connection` sees to the file `copy`, unless that is there already. A copy
+/// that has its name is whole.
+pub(super) fn copy(connection: &Connection, copy: &Path) -> Result<()> {
+    if copy.exists() {
+        return Ok(());
+    }
+    let begun = copy.with_added_extension("part");
+    let refused = |cause: &dyn fmt::Display| {
+        let message = "a copy of the store cannot be written before its schema is changed: \
+                       is there room for it beside the file?";
+        Error::new(ErrorKind::Unavailable, message)
+            .with("cause", cause)
+            .with("path", copy.display())
+    };
+    // SQLite copies into an empty file, and that one only its owner may read.
+    let prepare = || private(&begun)?.set_len(0);
+    prepare().map_err(|cause| refused(&cause))?;
+    let name = begun.to_str().ok_or_else(|| refused(&"its path is no text"))?;
+    connection.execute("VACUUM INTO ?1", [name]).map_err(|cause| refused(&cause))?;
+    let keep = || {
+        private(&begun)?.sync_all()?;
+        fs::rename(&begun, copy)?;
+        sync_directory(copy)
+    };
+    keep().map_err(|cause| refused(&cause))
 }
 
 /// Opens a file that only its owner may read; SQLite gives its own files the mode of the first.

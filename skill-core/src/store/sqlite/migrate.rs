@@ -1,9 +1,14 @@
 //! Brings a file to the schema that this program knows.
 
+use std::path::Path;
+
 use data_encoding::HEXLOWER;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::failure::{Failure, Work};
+use super::{
+    failure::{Failure, Work},
+    file,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     id,
@@ -16,12 +21,24 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0003_webhooks.sql"),
 ];
 
-/// Applies what the file has not seen, all of it or nothing.
+/// Applies what the file at `path` has not seen, all of it or nothing. What stood in it before is
+/// copied first, to `PATH.schema-N`: an older program can go on with that.
 ///
 /// # Errors
-/// [`ErrorKind::Unavailable`] when the file is newer than the program or cannot be changed.
-pub(super) fn migrate(connection: &Connection) -> Result<()> {
-    apply(connection, MIGRATIONS).map_err(|failure| match failure {
+/// [`ErrorKind::Unavailable`] when the file is newer than the program or cannot be changed, or when
+/// there is no room for the copy.
+pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<()> {
+    let steps = || -> Work<()> {
+        let found = version(connection)?;
+        if (1..MIGRATIONS.len()).contains(&found) {
+            let copy = path.with_added_extension(format!("schema-{found}"));
+            file::copy(connection, &copy)?;
+            let (known, copy) = (MIGRATIONS.len(), copy.display());
+            tracing::warn!("the store goes from schema {found} to {known}; as it was: {copy}");
+        }
+        apply(connection, MIGRATIONS)
+    };
+    steps().map_err(|failure| match failure {
         Failure::Ours(error) => error,
         Failure::Sqlite(_) | Failure::Stopped | Failure::Undone => {
             Error::new(ErrorKind::Unavailable, "the store's file cannot be opened as a store")
@@ -30,10 +47,14 @@ pub(super) fn migrate(connection: &Connection) -> Result<()> {
     })
 }
 
+/// How many steps the file has seen.
+fn version(connection: &Connection) -> Work<usize> {
+    Ok(connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))? as usize)
+}
+
 fn apply(connection: &Connection, steps: &[&str]) -> Work<()> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    let found: usize =
-        transaction.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))? as usize;
+    let found = version(&transaction)?;
     let known = steps.len();
     let Some(missing) = steps.get(found..) else {
         let message = format!(
@@ -68,10 +89,6 @@ mod tests {
         "896ab864dd0d1e82d692f16f16ce879383374a96040406b32ffc2256323ab5e5",
     ];
 
-    fn version(connection: &Connection) -> u32 {
-        connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
-    }
-
     #[test]
     fn released_migrations_never_change() {
         let hashes: Vec<_> =
@@ -90,7 +107,7 @@ mod tests {
         let first = epoch(&connection);
         assert!(apply(&connection, &steps).is_ok());
         assert!(apply(&connection, &steps).is_ok());
-        assert_eq!((version(&connection), epoch(&connection)), (2, first));
+        assert_eq!((version(&connection).ok(), epoch(&connection)), (Some(2), first));
     }
 
     #[test]
@@ -98,7 +115,7 @@ mod tests {
         let connection = Connection::open_in_memory().unwrap();
         let steps = ["CREATE TABLE meta (name, value)", "CREATE TABLE b (x); SELECT nonsense"];
         assert!(apply(&connection, &steps).is_err());
-        assert_eq!(version(&connection), 0);
+        assert_eq!(version(&connection).ok(), Some(0));
         assert!(connection.prepare("SELECT * FROM meta").is_err());
     }
 
@@ -121,5 +138,26 @@ mod tests {
         assert_eq!(text(sql), "exec_1- exec_22 exec_3- exec_4-");
         let sql = "SELECT group_concat(user_id || state || runs, ' ') FROM execution_counts";
         assert_eq!(text(sql), "running1 success2 annsuccess1");
+    }
+
+    #[test]
+    fn what_stood_in_the_file_before_is_kept_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("skill.db");
+        let connection = Connection::open(&path).unwrap();
+        assert!(apply(&connection, &MIGRATIONS[..1]).is_ok());
+        connection.execute("INSERT INTO owners VALUES ('acme', NULL, 7)", []).unwrap();
+        migrate(&connection, &path).unwrap();
+        assert_eq!(version(&connection).ok(), Some(MIGRATIONS.len()));
+        let before = Connection::open(dir.path().join("skill.db.schema-1")).unwrap();
+        assert_eq!(version(&before).ok(), Some(1));
+        let owners = "SELECT count(*) FROM owners WHERE id = 'acme'";
+        assert_eq!(before.query_row(owners, [], |row| row.get(0)), Ok(1));
+        // A second start finds nothing to do, and a fresh file has nothing to keep.
+        migrate(&connection, &path).unwrap();
+        let fresh = Connection::open(dir.path().join("fresh.db")).unwrap();
+        migrate(&fresh, &dir.path().join("fresh.db")).unwrap();
+        let names = std::fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(names, 3);
     }
 }

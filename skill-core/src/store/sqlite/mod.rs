@@ -63,7 +63,7 @@ impl SqliteStore {
     pub fn open(path: &Path) -> Result<Self> {
         let lock = file::lock(path)?;
         let writer = file::connect_writer(path)?;
-        migrate::migrate(&writer)?;
+        migrate::migrate(&writer, path)?;
         let session = Session::of(writer).map_err(|failure| file::opening(path, failure))?;
         let readers = Readers::start(path)?;
         Ok(Self { readers, writer: Writer::start(session, lock)? })

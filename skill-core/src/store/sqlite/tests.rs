@@ -6,9 +6,16 @@ use tempfile::TempDir;
 use super::{failure::Failure, *};
 use crate::{
     error::{Error, ErrorKind},
-    name::OwnerId,
-    record::audit::{Actor, Entry},
-    store::{AuditStore, MetaStore},
+    id::ExecutionId,
+    name::{ActionName, OwnerId, Slug},
+    record::{
+        Sealed,
+        audit::{Actor, Entry},
+        execution::{Class, Execution, State, Timing},
+        run::{Claim, Enqueue, Enqueued, Finished, Work as Needed, Worker},
+        scope::Scopes,
+    },
+    store::{AuditStore, ExecutionFilter, ExecutionStore, MetaStore, QueueStore},
 };
 
 fn open() -> (TempDir, SqliteStore) {
@@ -90,24 +97,105 @@ async fn a_panic_while_reading_ends_in_an_error() {
     store.ping().await.unwrap();
 }
 
+/// Stands for a disk that holds so many pages of the file, or those that it has.
+async fn limit(store: &SqliteStore, pages: i64) {
+    let set = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+    let limit = store.write(move |session| {
+        Ok(session.pragma_update_and_check(None, "max_page_count", pages, set)?)
+    });
+    limit.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_full_disk_refuses_writes_until_there_is_room() {
     let (_dir, store) = open();
-    let limit = |pages: i64| {
-        store.write(move |c| {
-            let set = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
-            Ok(c.pragma_update_and_check(None, "max_page_count", pages, set)?)
-        })
-    };
-    limit(1).await.unwrap();
+    limit(&store, 1).await;
     let large = "x".repeat(1 << 20);
     let error = store.append_audit(&entry(&large)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(error.message(), "the store is full");
     assert_eq!(entries(&store).await, 0);
-    limit(1_000_000).await.unwrap();
+    limit(&store, 1_000_000).await;
     store.append_audit(&entry(&large)).await.unwrap();
     assert_eq!(entries(&store).await, 1);
+}
+
+/// A run that is to be queued, with inputs of so many bytes; only one may wait.
+fn queued(bytes: usize) -> Enqueue {
+    let at = jiff::Timestamp::UNIX_EPOCH;
+    let slug = |text| Slug::parse(text).unwrap();
+    let execution = Execution {
+        id: ExecutionId::fresh(at).unwrap(),
+        owner: OwnerId::standard(),
+        user: None,
+        key: None,
+        action: ActionName { namespace: slug("a"), name: slug("b") },
+        version: None,
+        revision: "r1".into(),
+        class: Class::Read,
+        connection: None,
+        app: None,
+        parent: None,
+        state: State::Queued,
+        progress: 0,
+        attempts: 0,
+        upstream_status: None,
+        error: None,
+        timing: Timing::default(),
+        created_at: at,
+        started_at: None,
+        ended_at: None,
+    };
+    let work = Needed {
+        input: Sealed(vec![7; bytes]),
+        scopes: Scopes::all(),
+        tier: None,
+        priority: 0,
+        run_at: at,
+        deadline: at,
+        group: None,
+    };
+    Enqueue { execution, work, idempotency: None, claimed: None, most_queued: 1 }
+}
+
+#[tokio::test]
+async fn a_full_disk_loses_no_run_and_counts_none_that_it_refused() {
+    let (_dir, store) = open();
+    assert_eq!(store.enqueue(&[queued(10)]).await.unwrap(), [Enqueued::New(None)]);
+    let at = jiff::Timestamp::UNIX_EPOCH;
+    let (worker, saturated) = (Worker("one".into()), Vec::new());
+    let want = Claim { worker, now: at, until: at, most: 1, after: None, saturated };
+    let claimed = store.claim(&want).await.unwrap().remove(0);
+    limit(&store, 1).await;
+    let error = store.enqueue(&[queued(1 << 20)]).await.unwrap_err();
+    assert_eq!((error.kind(), error.message()), (ErrorKind::Unavailable, "the store is full"));
+    let execution =
+        Execution { state: State::Success, ended_at: Some(at), ..claimed.execution.clone() };
+    let outcome = Some(Sealed(vec![7; 1 << 20]));
+    let lease = claimed.lease.clone();
+    let done = [Finished { lease, execution, outcome, run_at: at, is_undone: false }];
+    let error = store.finish(&done).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let (page, _) =
+        store.executions(&OwnerId::standard(), &ExecutionFilter::default()).await.unwrap();
+    assert_eq!(page, [claimed.execution]);
+    limit(&store, 1_000_000).await;
+    assert_eq!(store.enqueue(&[queued(1 << 20)]).await.unwrap(), [Enqueued::New(None)]);
+    assert_eq!(store.finish(&done).await.unwrap(), [true]);
+    assert_eq!(store.enqueue(&[queued(10)]).await.unwrap(), [Enqueued::Full]);
+    store.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_log_is_moved_to_the_file_between_commits() {
+    let (dir, store) = open();
+    let large = "x".repeat(1 << 20);
+    for _ in 0..32 {
+        store.append_audit(&entry(&large)).await.unwrap();
+    }
+    let log = std::fs::metadata(dir.path().join("skill.db-wal")).unwrap().len();
+    let file = std::fs::metadata(dir.path().join("skill.db")).unwrap().len();
+    assert!(log < 16 << 20 && 16 << 20 < file, "{log} bytes in the log, {file} in the file");
 }
 
 #[tokio::test]

@@ -153,9 +153,12 @@ impl Writing {
             group.retain(|command| command.is_wanted());
             let commit = self.commit(&mut group);
             group.drain(..).for_each(|command| command.answer(&commit));
-            if commit.is_ok() {
-                let most = if waiting.is_empty() { LOG_PAGES } else { MOST_LOG_PAGES };
-                self.checkpoint(most);
+            match commit {
+                Ok(()) if waiting.is_empty() => self.checkpoint(LOG_PAGES),
+                Ok(()) => self.checkpoint(MOST_LOG_PAGES),
+                Err(_) if self.is_stopped => {}
+                // On a full disk there may be room for it in the file.
+                Err(_) => self.checkpoint(1),
             }
         }
         if !self.is_stopped {

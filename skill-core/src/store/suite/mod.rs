@@ -169,6 +169,7 @@ macro_rules! for_each_store_case {
             rotation::a_rotation_that_fails_changes_nothing,
             rotation::parallel_rotations_at_once_let_one_win,
             queue::a_begun_run_is_found_by_the_queue,
+            queue::a_failed_submit_counts_nothing,
             queue::a_queued_run_and_a_begun_one_share_their_keys,
             queue::a_queued_run_reads_back_as_it_was_kept,
             queue::a_queued_run_that_ends_without_an_outcome_frees_its_key,

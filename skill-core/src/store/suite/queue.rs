@@ -250,3 +250,24 @@ pub(super) async fn another_owners_queued_run_acts_like_a_missing_one(store: Arc
     assert_eq!(found, claimed.execution);
     assert_eq!(found.action.namespace, slug("github"));
 }
+
+pub(super) async fn a_failed_submit_counts_nothing(store: Arc<dyn Store>) {
+    let first = queued(0);
+    enqueue(&*store, std::slice::from_ref(&first)).await;
+    let made = at_once(&store, 40, move |store, n| {
+        let taken = first.clone();
+        async move {
+            match n % 2 {
+                0 => store.enqueue(&[queued(n)]).await.is_ok(),
+                _ => store.enqueue(&[queued(n), taken]).await.is_ok(),
+            }
+        }
+    });
+    assert_eq!(made.await.into_iter().filter(|is_made| *is_made).count(), 20);
+    let all = ExecutionFilter { limit: 100, ..ExecutionFilter::default() };
+    let (page, total) = store.executions(&acme(), &all).await.unwrap();
+    assert_eq!((page.len(), total), (21, 21));
+    let capped = |most_queued| Enqueue { most_queued, ..queued(50) };
+    assert_eq!(one(&*store, &capped(21)).await, Enqueued::Full);
+    assert_eq!(one(&*store, &capped(22)).await, Enqueued::New(None));
+}

@@ -279,8 +279,9 @@ async fn finished_steps_answer_from_the_journal_after_a_crash() {
     assert_eq!(answer(&run), json!({"first": 41, "reply": {"login": "ada"}}));
     assert_eq!(done.load(Ordering::Relaxed), 1);
     let calls = world.engine.runs().calls(&world.caller, id).await.unwrap();
-    // The one that was cut is one of them; both were made in the same moment.
-    assert!(calls.iter().any(|call| (call.parent, call.state) == (Some(id), State::Success)));
+    // The one that was dropped with its engine may be there too, as cancelled.
+    assert!(calls.iter().all(|call| call.parent == Some(id)));
+    assert_eq!(calls.iter().filter(|call| call.state == State::Success).count(), 1);
 }
 
 #[tokio::test(start_paused = true)]

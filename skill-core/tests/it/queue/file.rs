@@ -30,7 +30,7 @@ where
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.unwrap();
         runtime.block_on(async move {
-            let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&file).unwrap());
+            let store: Arc<dyn Store> = Arc::new(open(&file));
             let few = settings(|s| s.slots = 8);
             let echo = skill("echo", |_, input| async move { Ok(input) });
             let world = World::with(store, |b| {
@@ -40,6 +40,18 @@ where
         })
     });
     process.join().unwrap()
+}
+
+/// Opens the file as soon as what the last life left running has let go of it.
+fn open(file: &Path) -> SqliteStore {
+    let begun = std::time::Instant::now();
+    loop {
+        match SqliteStore::open(file) {
+            Ok(store) => return store,
+            Err(error) => assert!(begun.elapsed().as_secs() < 5, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn slow(script: &Script) {

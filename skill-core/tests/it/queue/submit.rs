@@ -61,6 +61,8 @@ async fn what_cannot_run_is_refused_before_it_is_a_run() {
     assert_eq!(refused(&narrow, read()).await, ErrorKind::ScopeMissing);
     assert_eq!(refused(&world.caller, call("open", "nothing")).await, ErrorKind::NotFound);
     assert_eq!(refused(&world.caller, call("open", "make_item")).await, ErrorKind::InvalidInput);
+    let empty = call("open", "get_item").param("id", "..");
+    assert_eq!(refused(&world.caller, empty).await, ErrorKind::InvalidInput);
     let bad_key = read().idempotency_key("not visible");
     assert_eq!(refused(&world.caller, bad_key).await, ErrorKind::InvalidInput);
     let late =

@@ -6,11 +6,12 @@ use http::{Method, StatusCode, header};
 use serde_json::{Map, Value, json};
 use skill_core::{
     Error,
+    access::{Intent, authorize},
     call::CallRequest,
     catalog::Tool,
     id::ExecutionId,
     queue::{Invoked, OnDeadline, Run, Submission},
-    record::execution::Timing,
+    record::{execution::Timing, scope::Scope},
 };
 
 use super::{catalog, failure, result};
@@ -203,6 +204,8 @@ fn unwrap(mut body: Map<String, Value>, tool: &Tool) -> Result<Unwrapped, Error>
 
 async fn invoke(cx: Context) -> Result<Reply, Failure> {
     let tool = catalog::find(&cx)?;
+    let scope = Scope::Action(tool.action.clone());
+    authorize(cx.caller()?, &Intent { scope, class: None }).allowed()?;
     let options = Options::of_query(&cx)?;
     let idempotency_key = idempotency_key(&cx.headers)?;
     let (inputs, wrapped) = unwrap(cx.object()?, &tool)?;

@@ -7,4 +7,5 @@ mod invoke;
 mod keys;
 mod queued;
 mod quotas;
+mod replays;
 mod webhooks;
