@@ -294,7 +294,8 @@ impl Client {
         // Its end could not be written down before its process died: it says that nobody knows.
         let is_forgotten = self.request.is_waited_for()
             && self.world.plan.faults.store_before + self.world.plan.faults.store_after > 0
-            && run.execution.error == Some(ErrorKind::OutcomeUnknown);
+            && (run.execution.error == Some(ErrorKind::OutcomeUnknown)
+                || run.execution.state == State::Cancelled);
         if is_forgotten {
             return;
         }
@@ -344,7 +345,8 @@ impl Client {
             Ok(run) if run.state == State::Cancelled => {
                 self.note(|told| told.is_cancelled = true);
                 let before = self.told().end;
-                if before.is_some_and(|before| before != State::Cancelled) {
+                let is_broken = before.is_some_and(|before| before != State::Cancelled);
+                if is_broken && !self.request.is_waited_for() {
                     self.world.breaks(format!("{} ended, and was cancelled", self.request.tag));
                 }
             }
@@ -353,6 +355,7 @@ impl Client {
                 self.world.breaks(format!("{} was cancelled into {state}", self.request.tag));
             }
             Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Conflict) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound && self.request.may_be_lost() => {}
             Err(error) => {
                 let line = error.log_line();
                 self.world.breaks(format!("{} cannot be cancelled: {line}", self.request.tag));

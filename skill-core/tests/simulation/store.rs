@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use skill_core::{
     Error, ErrorKind, Result,
+    clock::Clock,
     id::{AppId, ConnectionId, ExecutionId, KeyId, WebhookId},
     name::{OwnerId, Slug},
     record::{
@@ -56,6 +57,11 @@ struct Fate {
 }
 
 impl Flaky {
+    /// Both times as they stand: leases count from when they were asked for.
+    fn moment(&self) -> (Timestamp, Duration) {
+        (self.node.now(), self.node.steady())
+    }
+
     fn tells(&self, lie: Lie) -> bool {
         self.world.plan.lie == Some(lie)
     }
@@ -237,6 +243,7 @@ impl ExecutionStore for Flaky {
 #[async_trait]
 impl QueueStore for Flaky {
     async fn enqueue(&self, runs: &[Enqueue]) -> Result<Vec<Enqueued>> {
+        let asked = self.moment();
         self.pass("enqueue", async {
             if self.tells(Lie::AcknowledgesFirst) && self.world.dice.in_thousand(100) {
                 return Ok(runs.iter().map(|_| Enqueued::New(None)).collect());
@@ -250,7 +257,7 @@ impl QueueStore for Flaky {
                 if let Enqueued::New(lease) = end {
                     self.world.watch().enqueued(run);
                     if let Some(lease) = lease {
-                        self.world.watch().claimed(&self.node, lease);
+                        self.world.watch().claimed(&self.node, lease, asked);
                     }
                 }
             }
@@ -260,13 +267,14 @@ impl QueueStore for Flaky {
     }
 
     async fn claim(&self, want: &Claim) -> Result<Vec<Claimed>> {
+        let asked = self.moment();
         self.pass("claim", async {
             let early = want.now + Duration::from_secs(60);
             let early = Claim { now: early, until: early, ..want.clone() };
             let want = if self.tells(Lie::TakesOverEarly) { &early } else { want };
             let done = self.inner.claim(want).await?;
             for claimed in &done {
-                self.world.watch().claimed(&self.node, &claimed.lease);
+                self.world.watch().claimed(&self.node, &claimed.lease, asked);
             }
             Ok(done)
         })
@@ -274,11 +282,12 @@ impl QueueStore for Flaky {
     }
 
     async fn extend(&self, leases: &[(Lease, u8)], until: Timestamp) -> Result<Vec<bool>> {
+        let asked = self.moment();
         self.pass("extend", async {
             let done = self.inner.extend(leases, until).await?;
             for ((lease, _), held) in leases.iter().zip(&done) {
                 if *held {
-                    self.world.watch().extended(&self.node, lease, until);
+                    self.world.watch().extended(lease, (until, asked));
                 }
             }
             if self.tells(Lie::ExtendsLostLeases) {

@@ -87,7 +87,8 @@ impl Verdict<'_> {
             return self.world.breaks(format!("{tag} ({id}) stays {state} for ever"));
         }
         let told = self.notes.0.lock().unwrap().get(tag).cloned().unwrap_or_default();
-        let is_forgotten = request.is_waited_for() && run.error == Some(ErrorKind::OutcomeUnknown);
+        let is_forgotten = request.is_waited_for()
+            && (run.error == Some(ErrorKind::OutcomeUnknown) || run.state == State::Cancelled);
         if told.end.is_some_and(|end| end != run.state) && !is_forgotten {
             self.world.breaks(format!("{tag} was seen otherwise than {}", run.state.as_str()));
         }

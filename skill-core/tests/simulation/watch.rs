@@ -73,8 +73,13 @@ impl Watch {
         }
     }
 
-    pub(crate) fn claimed(&mut self, node: &Arc<Node>, lease: &Lease) {
-        let (steady, now) = (node.steady(), node.now());
+    pub(crate) fn claimed(
+        &mut self,
+        node: &Arc<Node>,
+        lease: &Lease,
+        asked: (Timestamp, Duration),
+    ) {
+        let steady = node.steady();
         let Some(seen) = self.runs.get_mut(&lease.id) else {
             return self.breaks(format!("{} was claimed and never queued", lease.id));
         };
@@ -93,8 +98,7 @@ impl Watch {
                 wrong.push(format!("was taken over {left:?} before its lease lapsed"));
             }
         }
-        let length = Duration::try_from(lease.until.duration_since(now)).unwrap_or_default();
-        let lapses = steady + length;
+        let lapses = end(lease.until, asked);
         seen.fencing = lease.fencing;
         seen.holder = Some(Holder { node: node.clone(), fencing: lease.fencing, lapses });
         let (owner, group) = (seen.owner.clone(), seen.group.clone());
@@ -121,9 +125,12 @@ impl Watch {
         }
     }
 
-    pub(crate) fn extended(&mut self, node: &Arc<Node>, lease: &Lease, until: Timestamp) {
-        let (steady, now) = (node.steady(), node.now());
-        let length = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+    pub(crate) fn extended(
+        &mut self,
+        lease: &Lease,
+        (until, asked): (Timestamp, (Timestamp, Duration)),
+    ) {
+        let lapses = end(until, asked);
         let Some(seen) = self.runs.get_mut(&lease.id) else { return };
         let Some(holder) = &mut seen.holder else {
             let what = format!("{} was extended although nobody holds it", lease.id);
@@ -133,9 +140,9 @@ impl Watch {
             let what = format!("{} was extended by a worker that lost it", lease.id);
             return self.breaks(what);
         }
-        holder.lapses = steady + length;
+        holder.lapses = lapses;
         if let Some(hold) = self.holds.get_mut(&lease.id).and_then(|holds| holds.last_mut()) {
-            hold.until = steady + length;
+            hold.until = lapses;
         }
     }
 
@@ -203,6 +210,11 @@ impl Watch {
         let holds = self.holds.get(&id).into_iter().flatten().filter(mine);
         holds.into_iter().any(|hold| hold.from <= at && at <= hold.until + SLACK)
     }
+}
+
+/// When a lease ends, in steady time.
+fn end(until: Timestamp, (now, steady): (Timestamp, Duration)) -> Duration {
+    steady + Duration::try_from(until.duration_since(now)).unwrap_or_default()
 }
 
 /// Tells processes apart, those of one place included.
