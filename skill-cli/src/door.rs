@@ -103,6 +103,7 @@ impl Door {
 }
 
 /// A request.
+#[derive(Clone)]
 pub(crate) struct Ask {
     method: Method,
     path: String,

@@ -6,6 +6,8 @@ use http::Method;
 use serde_json::Value;
 use skill_core::{
     catalog::Catalog,
+    clock::{Clock as _, SystemClock},
+    id::RequestId,
     name::{ActionName, Slug},
 };
 
@@ -131,15 +133,16 @@ impl Run {
         ];
         let query = query.into_iter().flatten().collect::<String>();
         let path = format!("{}?async=true{query}", path(&action));
+        let key = take("idempotency-key", self.idempotency_key).map_or_else(fresh_key, Ok)?;
         let ask = Ask::new(Method::POST, path)
             .body(Value::Object(params))
             .header("skill-connection", take("connection", self.connection))
-            .header("idempotency-key", take("idempotency-key", self.idempotency_key));
+            .header("idempotency-key", Some(key));
         let door = match waits {
             true => Door::open_and_work(&loaded.config, &owner).await?,
             false => Door::open(&loaded.config, &owner).await?,
         };
-        let queued = door.send(ask).await.and_then(|answer| Ok(answer.json()?));
+        let queued = watch::outlast(&door, ask).await.and_then(|answer| Ok(answer.json()?));
         match queued {
             Ok(queued) if waits => {
                 watch::to_the_end(door, &member(&queued, "execution_id"), output).await
@@ -152,6 +155,11 @@ impl Run {
             }
         }
     }
+}
+
+/// With a key of its own a request can be sent again whose answer was lost.
+fn fresh_key() -> anyhow::Result<String> {
+    Ok(RequestId::fresh(SystemClock::new().now())?.to_string())
 }
 
 fn submitted(id: &str, owner: &str) -> String {

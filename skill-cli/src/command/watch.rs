@@ -74,6 +74,17 @@ pub(super) async fn to_the_end(door: Door, id: &str, output: Output) -> anyhow::
     }
 }
 
+/// Sends a request that may be sent twice, and again when the server is away for a while.
+pub(super) async fn outlast(door: &Door, ask: Ask) -> anyhow::Result<Answer> {
+    let began = Instant::now();
+    loop {
+        match door.send(ask.clone()).await {
+            Err(_) if door.has_server() && began.elapsed() < AWAY => sleep(PAUSE).await,
+            answered => return answered,
+        }
+    }
+}
+
 async fn outcome(door: &Door, id: &str, output: Output) -> anyhow::Result<ExitCode> {
     let mut bar = Bar::new(output);
     let ended = ended(door, id, &mut bar).await;
