@@ -44,7 +44,7 @@ impl CallRequest {
     /// Returns a call without inputs.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when a name is no slug.
+    /// [`ErrorKind::InvalidInput`] when a name is no slug.
     pub fn new(namespace: &str, name: &str) -> Result<Self> {
         let action = ActionName { namespace: Slug::parse(namespace)?, name: Slug::parse(name)? };
         Ok(Self {
@@ -121,7 +121,7 @@ impl Data {
     /// The JSON as a value; text becomes a string, an empty body null.
     ///
     /// # Errors
-    /// [`ErrorKind::UpstreamInvalid`](crate::ErrorKind::UpstreamInvalid) for binary data, and for
+    /// [`ErrorKind::UpstreamInvalid`] for binary data, and for
     /// numbers that no value can hold.
     pub fn json(&self) -> Result<Value> {
         let unreadable = || {

@@ -209,7 +209,9 @@ impl Shared {
                 // What no request can be made of is refused now. Where a connection's own facts
                 // stand in the request, only its attempt can tell.
                 if operation.integration.fields().is_empty() {
-                    operation.endpoint.request(&call.params, &Fields::default())?;
+                    let fields = Fields::default();
+                    let draft = operation.endpoint.request(&call.params, &fields)?;
+                    draft.target.join(&operation.integration.base(&fields)?)?;
                 }
                 (info.revision.clone(), info.class)
             }

@@ -33,7 +33,7 @@ impl StepName {
     /// Reads the name of a step.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it is none.
+    /// [`ErrorKind::InvalidInput`] when it is none.
     pub fn parse(text: &str) -> Result<Self> {
         let length = text.chars().count();
         if (1..=NAME).contains(&length) && !text.chars().any(char::is_control) {
