@@ -58,6 +58,10 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    pub(crate) fn new(is_uneven: bool) -> Self {
+        Self { is_uneven, ..Self::default() }
+    }
+
     fn breaks(&mut self, what: String) {
         self.broken.push(what);
     }

@@ -155,7 +155,7 @@ impl World {
             upstream: Upstream::default(),
             // The first seconds belong to the setting up.
             faults: Mutex::default(),
-            watch: Mutex::new(Watch { is_uneven, ..Watch::default() }),
+            watch: Mutex::new(Watch::new(is_uneven)),
             steps: Mutex::default(),
             trace: Mutex::default(),
             is_loud,
