@@ -255,8 +255,9 @@ impl Client {
             let line = error.log_line();
             self.world.breaks(format!("{what} of {} answers {line}", self.request.tag));
         }
-        // A run that was named is there.
-        let id = error.execution().and_then(ExecutionId::parse);
+        // A run that was named is there, unless the store refused it.
+        let was_kept = error.kind() != ErrorKind::Unavailable;
+        let id = error.execution().filter(|_| was_kept).and_then(ExecutionId::parse);
         if let Some(id) = id {
             self.acknowledged(id);
         }

@@ -64,6 +64,7 @@ impl Cluster {
                 node: node.clone(),
                 inner: self.store.clone(),
                 world: self.world.clone(),
+                line: tokio::sync::Mutex::new(()),
             });
             let wire = Arc::new(Wire { node: node.clone(), world: self.world.clone() });
             let builder = Engine::builder(wire)
@@ -167,14 +168,6 @@ impl Cluster {
     fn moment(&self, every: u64) -> Option<Instant> {
         (every > 0)
             .then(|| Instant::now() + Duration::from_millis(1 + self.world.dice.below(2 * every)))
-    }
-
-    /// All is well from here on, for every process.
-    pub(crate) fn heal(&self) {
-        self.world.heal();
-        for number in 0..self.world.plan.nodes {
-            self.node(number).freeze(Duration::ZERO);
-        }
     }
 
     /// Every process dies once more.

@@ -163,7 +163,8 @@ impl Verdict<'_> {
                 .breaks(format!("{tag} ({name}) went out again after one that was {risky:?}"));
         }
         let parent = tag.split('.').next().unwrap();
-        if let Some((id, _)) = known.get(parent) {
+        let is_even = !self.world.watch().is_uneven;
+        if let Some((id, _)) = known.get(parent).filter(|_| is_even) {
             self.fenced(tag, *id, asked);
         }
     }

@@ -53,9 +53,15 @@ pub(crate) struct Watch {
     holds: BTreeMap<ExecutionId, Vec<Hold>>,
     pub(crate) broken: Vec<String>,
     pub(crate) takeovers: u32,
+    /// The time of day jumps: leases are longer or shorter than they look.
+    pub(crate) is_uneven: bool,
 }
 
 impl Watch {
+    pub(crate) fn new(is_uneven: bool) -> Self {
+        Self { is_uneven, ..Self::default() }
+    }
+
     fn breaks(&mut self, what: String) {
         self.broken.push(what);
     }
@@ -107,7 +113,7 @@ impl Watch {
         for what in wrong {
             self.breaks(format!("{} {what}", lease.id));
         }
-        if let Some(group) = group {
+        if let Some(group) = group.filter(|_| !self.is_uneven) {
             self.bounded(&owner, &group, steady);
         }
     }

@@ -39,8 +39,6 @@ pub(crate) enum Lie {
     ForgetsSending,
     /// It does not keep finished steps.
     ForgetsSteps,
-    /// It tells workers that they hold what they have lost.
-    ExtendsLostLeases,
     /// It gives away what somebody else still holds.
     TakesOverEarly,
     /// It says that a run is cancelled, and leaves it as it is.
@@ -48,12 +46,11 @@ pub(crate) enum Lie {
 }
 
 impl Lie {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::AcknowledgesFirst,
         Self::ForgetsKeys,
         Self::ForgetsSending,
         Self::ForgetsSteps,
-        Self::ExtendsLostLeases,
         Self::TakesOverEarly,
         Self::CancelsNothing,
     ];
@@ -151,13 +148,14 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(plan: Plan, is_loud: bool) -> Arc<Self> {
+        let is_uneven = plan.jump_every > 0;
         Arc::new(Self {
             dice: Dice::new(plan.seed),
             plan,
             upstream: Upstream::default(),
             // The first seconds belong to the setting up.
             faults: Mutex::default(),
-            watch: Mutex::default(),
+            watch: Mutex::new(Watch::new(is_uneven)),
             steps: Mutex::default(),
             trace: Mutex::default(),
             is_loud,
