@@ -190,12 +190,13 @@ async fn a_full_disk_loses_no_run_and_counts_none_that_it_refused() {
 async fn the_log_is_moved_to_the_file_between_commits() {
     let (dir, store) = open();
     let large = "x".repeat(1 << 20);
-    for _ in 0..32 {
+    // Twice what the log may hold when the next command always waits already.
+    for _ in 0..64 {
         store.append_audit(&entry(&large)).await.unwrap();
     }
     let log = std::fs::metadata(dir.path().join("skill.db-wal")).unwrap().len();
     let file = std::fs::metadata(dir.path().join("skill.db")).unwrap().len();
-    assert!(log < 16 << 20 && 16 << 20 < file, "{log} bytes in the log, {file} in the file");
+    assert!(log < 36 << 20 && 30 << 20 < file, "{log} bytes in the log, {file} in the file");
 }
 
 #[tokio::test]
