@@ -160,13 +160,24 @@ struct Placed {
     is_of_a_group: bool,
 }
 
+impl Placed {
+    /// Leaves the place to the next run: the work is done, and the commit that keeps what it came
+    /// to may claim that one as well.
+    fn leave(&mut self) {
+        self.slot = None;
+        self.shared.freed(false);
+    }
+}
+
 impl Drop for Placed {
     fn drop(&mut self) {
         let id = self.held.lease().id;
-        self.shared.live.release(id, &self.held);
-        self.slot = None;
+        let was_full = self.shared.live.release(id, &self.held);
+        let had_place = self.slot.take().is_some();
         self.shared.live.signal(id);
-        self.shared.freed(self.is_of_a_group);
+        if was_full || had_place || self.is_of_a_group {
+            self.shared.freed(self.is_of_a_group);
+        }
     }
 }
 
@@ -177,9 +188,9 @@ impl Shared {
         let is_of_a_group = claimed.work.group.is_some();
         let placed = Placed { shared: self.clone(), held, slot: Some(slot), is_of_a_group };
         self.tasks.spawn(async move {
-            let shared = placed.shared.clone();
+            let (shared, mut placed) = (placed.shared.clone(), placed);
             let killed = shared.killed.cancelled();
-            let work = Box::pin(shared.clone().work(claimed, placed.held.clone()));
+            let work = Box::pin(shared.work(claimed, &mut placed));
             tokio::select! {
                 biased;
                 () = killed => {}
@@ -189,7 +200,8 @@ impl Shared {
         });
     }
 
-    async fn work(self: Arc<Self>, claimed: Claimed, held: Arc<Held>) {
+    async fn work(self: &Arc<Self>, claimed: Claimed, placed: &mut Placed) {
+        let held = placed.held.clone();
         let mut run = claimed.execution.clone();
         let waited = self.now().duration_since(claimed.work.run_at);
         let waited = Duration::try_from(waited).unwrap_or_default();
@@ -201,6 +213,7 @@ impl Shared {
             None => self.attempt(&claimed, &mut run, &held).await,
         };
         run.timing.total += watch.elapsed();
+        placed.leave();
         self.conclude((run, claimed.work.deadline), ended, &held).await;
     }
 
