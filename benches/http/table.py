@@ -31,6 +31,8 @@ for size in sizes:
         base = median([row for row in at if row["target"] == "rust_wrap"], "cpu_s_per_1000")
         for target in targets:
             group = [row for row in at if row["target"] == target]
+            if not group:
+                continue
             cpu = median(group, "cpu_s_per_1000")
             print(f"| {size} | {count} | {target} | {median(group, 'rps'):.0f} | {cpu:.4f} | {cpu / base:.2f} | "
                   f"{median(group, 'p50_us') / 1000:.2f} | {median(group, 'p99_us') / 1000:.2f} | {median(group, 'rss_mib'):.1f} |")

@@ -17,7 +17,7 @@ use crate::{
 pub struct Connections {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
-    recent: Fresh<(OwnerId, Slug), Arc<[Connection]>>,
+    recent: Fresh<(OwnerId, Slug), Arc<[Arc<Connection>]>>,
 }
 
 impl fmt::Debug for Connections {
@@ -43,12 +43,13 @@ impl Connections {
         caller: &Caller,
         integration: &Slug,
         named: Option<&str>,
-    ) -> Result<Option<Connection>> {
+    ) -> Result<Option<Arc<Connection>>> {
         let all = self.of(&caller.owner, integration).await?;
         let mine = all.iter().filter(|connection| connection.user == caller.user);
         if let Some(named) = named {
             let id = ConnectionId::parse(named);
-            let is_named = |c: &&Connection| Some(c.id) == id || c.label.as_deref() == Some(named);
+            let is_named =
+                |c: &&Arc<Connection>| Some(c.id) == id || c.label.as_deref() == Some(named);
             let found = mine.clone().find(is_named).cloned();
             return found.map(Some).ok_or_else(|| {
                 Error::not_found(
@@ -56,24 +57,25 @@ impl Connections {
                 )
             });
         }
-        let usable = |c: &&Connection| matches!(c.status, Status::Connected | Status::Expired);
+        let usable = |c: &&Arc<Connection>| matches!(c.status, Status::Connected | Status::Expired);
         let usable = mine.filter(usable).collect::<Vec<_>>();
         let default = usable.iter().find(|connection| connection.is_default);
         match (usable.as_slice(), default) {
             ([], _) => Ok(None),
-            ([only], _) => Ok(Some((*only).clone())),
-            (_, Some(default)) => Ok(Some((*default).clone())),
+            ([only], _) => Ok(Some(Arc::clone(only))),
+            (_, Some(default)) => Ok(Some(Arc::clone(default))),
             (several, None) => Err(choose(several)),
         }
     }
 
-    async fn of(&self, owner: &OwnerId, integration: &Slug) -> Result<Arc<[Connection]>> {
+    async fn of(&self, owner: &OwnerId, integration: &Slug) -> Result<Arc<[Arc<Connection>]>> {
         let (key, now) = ((owner.clone(), integration.clone()), self.clock.steady());
         if let Some(found) = self.recent.get(&key, now) {
             return Ok(found);
         }
         let ticket = self.recent.ticket(now);
-        let found = Arc::from(self.store.connections(owner, Some(integration)).await?);
+        let found = self.store.connections(owner, Some(integration)).await?;
+        let found = found.into_iter().map(Arc::new).collect::<Arc<[_]>>();
         self.recent.put(key, Arc::clone(&found), ticket);
         Ok(found)
     }
@@ -138,8 +140,8 @@ impl Connections {
     }
 }
 
-fn choose(several: &[&Connection]) -> Error {
-    let detail = |connection: &&Connection| {
+fn choose(several: &[&Arc<Connection>]) -> Error {
+    let detail = |connection: &&Arc<Connection>| {
         let label = connection.label.as_deref().or(connection.account.as_deref());
         Detail::new(connection.id.to_string(), label.unwrap_or("without a label"))
     };

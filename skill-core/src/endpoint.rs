@@ -1,6 +1,6 @@
 //! Endpoints: one operation of an outside service, as pure functions.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, Method};
 use serde_json::{Map, Value};
@@ -48,7 +48,7 @@ pub struct EndpointInfo {
     /// How it shows itself as a tool.
     pub tool: Form,
     /// The hash of everything above that changes what a call means.
-    pub revision: String,
+    pub revision: Arc<str>,
 }
 
 impl EndpointInfo {

@@ -64,9 +64,10 @@ impl Raw {
 
 impl fmt::Display for Raw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = data_encoding::BASE32HEX_NOPAD.encode(&self.0);
+        let mut text = [0; TEXT];
+        data_encoding::BASE32HEX_NOPAD.encode_mut(&self.0, &mut text);
         text.make_ascii_lowercase();
-        f.write_str(&text)
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 

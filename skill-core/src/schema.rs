@@ -6,7 +6,7 @@ use jsonschema::{
     Draft, PatternOptions, ValidationError, Validator,
     error::{TypeKind, ValidationErrorKind},
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::error::{Detail, Error, Result};
 
@@ -30,6 +30,8 @@ const PATTERN: usize = 1 << 20;
 /// ```
 pub struct Schema {
     value: Value,
+    /// Whether somebody has compiled it before.
+    is_trusted: bool,
     /// `None` inside: it is no schema, which can only be one that was trusted to be one.
     validator: OnceLock<Option<Validator>>,
 }
@@ -43,13 +45,21 @@ impl Schema {
         let validator = build(&value).map_err(|cause| {
             Error::invalid(format!("expected a JSON Schema: {}", cause.masked()))
         })?;
-        Ok(Self { value, validator: OnceLock::from(Some(validator)) })
+        Ok(Self { value, is_trusted: false, validator: OnceLock::from(Some(validator)) })
     }
 
     /// A schema that somebody has compiled before, such as those that come with this crate: it is
     /// compiled when it is first needed.
     pub(crate) fn trusted(value: Value) -> Self {
-        Self { value, validator: OnceLock::new() }
+        Self { value, is_trusted: true, validator: OnceLock::new() }
+    }
+
+    /// A schema that is made of this one, and trusted as this one is.
+    ///
+    /// # Errors
+    /// As [`Schema::compile`].
+    pub(crate) fn derive(&self, value: Value) -> Result<Self> {
+        if self.is_trusted { Ok(Self::trusted(value)) } else { Self::compile(value) }
     }
 
     /// The schema as it was written.
@@ -75,6 +85,20 @@ impl Schema {
         let first = details.first().map(|detail| format!("`{}`: {}", detail.field, detail.issue));
         let message = first.unwrap_or_else(|| "the parameters do not fit the schema".to_owned());
         Err(Error::invalid(message).details(details))
+    }
+
+    /// Checks an object by its members, which are not copied for it and stand there afterwards as
+    /// they did before.
+    ///
+    /// # Errors
+    /// As [`Schema::check`].
+    pub fn check_members(&self, members: &mut Map<String, Value>) -> Result<()> {
+        let object = Value::Object(std::mem::take(members));
+        let checked = self.check(&object);
+        if let Value::Object(whole) = object {
+            *members = whole;
+        }
+        checked
     }
 }
 

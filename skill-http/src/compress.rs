@@ -13,10 +13,35 @@ const LEAST: u64 = 1024;
 /// Larger ones are compressed on a thread of their own.
 const LARGE: u64 = 64 * 1024;
 
+/// How an answer may be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coding {
+    /// As it is.
+    Identity,
+    /// Compressed, when it is worth it.
+    Gzip,
+}
+
+impl Coding {
+    /// What a request accepts: gzip when `Accept-Encoding` names it without `q=0` (RFC 9110
+    /// section 12.5.3).
+    pub(crate) fn accepted(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(header::ACCEPT_ENCODING).iter();
+        let mut codings =
+            values.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
+        let is_gzip = |coding: &str| {
+            let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+            let weight = weight.trim().strip_prefix("q=").and_then(|q| q.parse::<f32>().ok());
+            name.trim().eq_ignore_ascii_case("gzip") && weight.is_none_or(|q| q > 0.0)
+        };
+        if codings.any(is_gzip) { Self::Gzip } else { Self::Identity }
+    }
+}
+
 /// Compresses an answer when the caller accepts it.
-pub(crate) async fn compress(reply: Reply, accept: &HeaderMap) -> Reply {
+pub(crate) async fn compress(reply: Reply, accepted: Coding) -> Reply {
     let is_large = matches!(&reply.body, Content::Whole(body) if body.len() > LEAST);
-    if !is_large || !accepts_gzip(accept) || !is_text(&reply.headers) {
+    if !is_large || accepted == Coding::Identity || !is_text(&reply.headers) {
         return reply;
     }
     let Reply { status, mut headers, body: Content::Whole(body) } = reply else { return reply };
@@ -39,18 +64,6 @@ fn gzip(body: &Pieces) -> Option<Bytes> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(room), Compression::fast());
     body.iter().try_for_each(|piece| encoder.write_all(piece)).ok()?;
     encoder.finish().ok().map(Into::into)
-}
-
-/// Whether `Accept-Encoding` names gzip without `q=0` (RFC 9110 section 12.5.3).
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::ACCEPT_ENCODING).iter();
-    let mut codings =
-        values.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
-    codings.any(|coding| {
-        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
-        let weight = weight.trim().strip_prefix("q=").and_then(|q| q.parse::<f32>().ok());
-        name.trim().eq_ignore_ascii_case("gzip") && weight.is_none_or(|q| q > 0.0)
-    })
 }
 
 fn is_text(headers: &HeaderMap) -> bool {
@@ -78,7 +91,7 @@ mod tests {
         let accepts = |text: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::ACCEPT_ENCODING, text.parse().unwrap());
-            accepts_gzip(&headers)
+            Coding::accepted(&headers) == Coding::Gzip
         };
         assert!(accepts("gzip") && accepts("br, GZIP;q=0.5"));
         assert!(!accepts("br") && !accepts("gzip;q=0") && !accepts("identity"));

@@ -23,7 +23,7 @@ const BUCKETS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// How often measured durations are folded into their buckets; until then each takes memory.
-pub(crate) const UPKEEP: Duration = Duration::from_secs(5);
+pub(crate) const UPKEEP: Duration = Duration::from_secs(1);
 
 const HERE: Metadata<'static> = Metadata::new("skill", Level::INFO, None);
 
@@ -38,9 +38,19 @@ pub struct Metrics {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
     counters: Known<(&'static str, Slug, &'static str), Counter>,
-    requests: Known<(&'static str, &'static str), Counter>,
-    times: Known<&'static str, Histogram>,
-    calls: Known<(&'static str, Slug), Histogram>,
+    times: Known<(&'static str, Slug), Histogram>,
+    /// By route and class of status; the times are those of the route.
+    requests: Known<(&'static str, &'static str), (Counter, Histogram)>,
+    /// By integration and outcome; the times are those of the integration.
+    calls: Known<(Slug, &'static str), Calls>,
+}
+
+/// What is measured of calls.
+#[derive(Clone)]
+struct Calls {
+    ended: Counter,
+    own: Histogram,
+    upstream: Histogram,
 }
 
 /// Figures that were registered before: looking one up costs less than registering it again.
@@ -79,8 +89,8 @@ impl Metrics {
             recorder,
             handle,
             counters: Known::new(),
-            requests: Known::new(),
             times: Known::new(),
+            requests: Known::new(),
             calls: Known::new(),
         })
     }
@@ -107,15 +117,13 @@ impl Metrics {
     /// Counts one answered request.
     pub(crate) fn request(&self, route: &'static str, status: u16, time: Duration) {
         let label = |name, value| Label::from_static_parts(name, value);
-        let counter = self.requests.get((route, class(status)), |(route, class)| {
+        let (counter, times) = self.requests.get((route, class(status)), |(route, class)| {
             let labels = vec![label("route", route), label("status", class)];
-            self.counter("skill_http_requests_total", labels)
+            let times = self.histogram("skill_http_request_seconds", label("route", route));
+            (self.counter("skill_http_requests_total", labels), times)
         });
         counter.increment(1);
-        let register = |route: &&'static str| {
-            self.histogram("skill_http_request_seconds", label("route", route))
-        };
-        self.times.get(route, register).record(time);
+        times.record(time);
     }
 
     /// Counts something of an integration, with one more label.
@@ -129,7 +137,7 @@ impl Metrics {
 
     fn took(&self, name: &'static str, of: &Slug, time: Duration) {
         let register = |_: &(_, _)| self.histogram(name, integration(of));
-        self.calls.get((name, of.clone()), register).record(time);
+        self.times.get((name, of.clone()), register).record(time);
     }
 
     /// Counts what happens to queued runs.
@@ -140,9 +148,17 @@ impl Metrics {
     fn ended(&self, run: &Execution) {
         let of = &run.action.namespace;
         let outcome = run.error.map_or(run.state.as_str(), |kind| kind.as_str());
-        self.count("skill_calls_total", of, ("outcome", outcome));
-        self.took("skill_call_own_seconds", of, run.timing.ours());
-        self.took("skill_call_upstream_seconds", of, run.timing.upstream);
+        let calls = self.calls.get((of.clone(), outcome), |(of, outcome)| {
+            let labels = vec![integration(of), Label::from_static_parts("outcome", outcome)];
+            Calls {
+                ended: self.counter("skill_calls_total", labels),
+                own: self.histogram("skill_call_own_seconds", integration(of)),
+                upstream: self.histogram("skill_call_upstream_seconds", integration(of)),
+            }
+        });
+        calls.ended.increment(1);
+        calls.own.record(run.timing.ours());
+        calls.upstream.record(run.timing.upstream);
     }
 }
 

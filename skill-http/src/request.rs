@@ -226,13 +226,14 @@ impl Members {
 
     /// Ends the reading: anything wrong, missing or unknown is refused, all of it at once.
     pub(crate) fn end(mut self) -> Result<(), Error> {
-        let known = self.taken.join("`, `");
-        let unknown = self.left.keys().take(20);
-        let details = unknown.map(|name| {
-            let name = name.chars().take(40).collect::<String>();
-            Detail::new(name, format!("not known; known are `{known}`"))
-        });
-        self.problems.extend(details);
+        if !self.left.is_empty() {
+            let known = self.taken.join("`, `");
+            let details = self.left.keys().take(20).map(|name| {
+                let name = name.chars().take(40).collect::<String>();
+                Detail::new(name, format!("not known; known are `{known}`"))
+            });
+            self.problems.extend(details);
+        }
         match self.problems.first() {
             None => Ok(()),
             Some(first) => {

@@ -18,7 +18,7 @@ use skill_core::{
 use crate::{
     app::route::{Access, Found, Route},
     app::{App, Context},
-    compress::compress,
+    compress::{Coding, compress},
     credentials,
     dialect::{self, Facts, headers::REPLAYED},
     host::Hosts,
@@ -96,7 +96,7 @@ impl Service {
         let watch = Stopwatch::start();
         let id = self.request_id(&inbound.headers);
         let (method, path) = (inbound.method.clone(), inbound.path.clone());
-        let (headers, address) = (inbound.headers.clone(), inbound.address);
+        let (accepted, address) = (Coding::accepted(&inbound.headers), inbound.address);
         let mut notes = Notes::default();
         let outcome = match refused {
             Some(failure) => Err(failure),
@@ -106,7 +106,7 @@ impl Service {
             }
         };
         let reply = outcome.unwrap_or_else(|failure| self.show(&failure, &path, &id));
-        let reply = compress(reply, &headers).await;
+        let reply = compress(reply, accepted).await;
         let route = notes.route.as_ref().map_or("none", |route| route.path);
         let (status, time) = (reply.status.as_u16(), watch.elapsed());
         self.app.metrics.request(route, status, time);
@@ -189,11 +189,10 @@ impl Service {
             Access::Operator => None,
             Access::Key(scope) => scope.as_ref(),
         };
-        let caller = self.caller(inbound, notes).await?;
+        let mut caller = self.caller(inbound, notes).await?;
         // Counted first: whoever has a key pays for every request.
-        let acting = acting_for(caller.clone(), &inbound.headers);
-        let counted = acting.as_ref().map_or(caller, Caller::clone);
-        let admitted = match self.app.engine.keys().admit(counted).await? {
+        let acting = acting_for(&mut caller, &inbound.headers);
+        let admitted = match self.app.engine.keys().admit(caller).await? {
             Admission::Admitted(admitted) => admitted,
             Admission::Refused(allowance) => {
                 notes.allowance = Some(allowance);
@@ -301,7 +300,6 @@ impl Service {
             }
         };
         put("x-request-id", id.to_owned());
-        put("x-content-type-options", "nosniff".to_owned());
         let allowance =
             notes.allowance.unwrap_or_else(|| self.app.engine.keys().address_allowance(address));
         if let Some(limit) = allowance.limit {
@@ -317,6 +315,7 @@ impl Service {
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
         }
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         let mut response = Response::new(body);
         *response.status_mut() = status;
@@ -349,17 +348,17 @@ fn check_scope(caller: &Caller, scope: &Scope) -> Result<(), Error> {
     authorize(caller, &Intent { scope: scope.clone(), class: None }).allowed()
 }
 
-/// The caller, for the user that `Skill-User` names. A key that belongs to a user acts for that
-/// user only.
-fn acting_for(mut caller: Caller, headers: &HeaderMap) -> Result<Caller, Failure> {
-    let Some(named) = named(headers, &USER)? else { return Ok(caller) };
+/// Lets the caller act for the user that `Skill-User` names. A key that belongs to a user acts for
+/// that user only.
+fn acting_for(caller: &mut Caller, headers: &HeaderMap) -> Result<(), Failure> {
+    let Some(named) = named(headers, &USER)? else { return Ok(()) };
     let named = UserId::parse(named)?;
     if caller.user.as_ref().is_some_and(|user| *user != named) {
         let message = "this key acts for another user";
         return Err(Error::new(ErrorKind::ScopeMissing, message).into());
     }
     caller.user = Some(named);
-    Ok(caller)
+    Ok(())
 }
 
 /// The party that a header names; twice is nobody's guess.

@@ -191,6 +191,17 @@ fn every_example_of_a_tool_fits_its_action() {
 }
 
 #[test]
+fn the_inputs_of_every_bundled_tool_are_a_schema() {
+    // What is bundled is trusted later: here every schema is compiled.
+    let catalog = Catalog::build(bundled(&Default::default()).unwrap(), []).unwrap();
+    let filter = ToolFilter { limit: usize::MAX, ..ToolFilter::default() };
+    for tool in catalog.tools(&filter).0 {
+        let compiled = Schema::compile(tool.inputs().clone());
+        assert!(compiled.is_ok(), "{}: {compiled:?}", tool.id);
+    }
+}
+
+#[test]
 fn each_word_has_to_begin_a_word_of_the_tool() {
     let catalog = github();
     assert_eq!(search(&catalog, "github list prs"), ["github-list-prs"]);

@@ -63,7 +63,8 @@ impl Tool {
             None
         } else {
             let schema = form.inputs.schema(action.schema().as_value())?;
-            Some(Schema::compile(schema).map_err(|error| error.message().to_owned())?)
+            let schema = action.schema().derive(schema);
+            Some(schema.map_err(|error| error.message().to_owned())?)
         };
         let name = action.name();
         let derived = || format!("{}-{}", name.namespace.canonical(), name.name.canonical());

@@ -36,7 +36,7 @@ pub struct Vault {
     keyring: Keyring,
     clock: Arc<dyn Clock>,
     /// Sealed, as the store has them: no cache ever holds a secret in plain text.
-    grants: Fresh<ConnectionRef, (Sealed, Revision)>,
+    grants: Fresh<ConnectionRef, Arc<(Sealed, Revision)>>,
 }
 
 impl fmt::Debug for Vault {
@@ -90,10 +90,10 @@ impl Vault {
     fn read(
         &self,
         at: &ConnectionRef,
-        (sealed, revision): (Sealed, Revision),
+        (sealed, revision): &(Sealed, Revision),
     ) -> Result<(Credential, Revision)> {
-        let plain = self.keyring.open(&sealed, &grant_binding(at))?;
-        Ok((Credential::read(&plain)?, revision))
+        let plain = self.keyring.open(sealed, &grant_binding(at))?;
+        Ok((Credential::read(&plain)?, *revision))
     }
 
     /// Seals the secret of an app.
@@ -129,16 +129,16 @@ fn grant_binding(at: &ConnectionRef) -> Binding {
 impl CredentialStore for Vault {
     async fn load(&self, at: &ConnectionRef) -> Result<Option<(Credential, Revision)>> {
         match self.grants.get(at, self.clock.steady()) {
-            Some(grant) => self.read(at, grant).map(Some),
+            Some(grant) => self.read(at, &grant).map(Some),
             None => self.reload(at).await,
         }
     }
 
     async fn reload(&self, at: &ConnectionRef) -> Result<Option<(Credential, Revision)>> {
         let ticket = self.grants.ticket(self.clock.steady());
-        let Some(grant) = self.store.grant(at).await? else { return Ok(None) };
+        let Some(grant) = self.store.grant(at).await?.map(Arc::new) else { return Ok(None) };
         self.grants.put(at.clone(), grant.clone(), ticket);
-        self.read(at, grant).map(Some)
+        self.read(at, &grant).map(Some)
     }
 
     async fn replace(

@@ -6,16 +6,16 @@ use crate::{
     call::Data,
     error::{Error, ErrorKind, Result, Retry},
     json,
-    transport::Response,
+    transport::Body,
 };
 
 /// Reads the body of an answer, at most `most` bytes of it, decoded.
 ///
 /// # Errors
 /// [`ErrorKind::UpstreamInvalid`] when it is longer, or is called JSON and is none.
-pub(super) async fn read(response: Response, most: usize) -> Result<Data> {
-    let kind = content_type(&response.headers);
-    let bytes = response.body.collect(most).await?;
+pub(super) async fn read(headers: &HeaderMap, body: Body, most: usize) -> Result<Data> {
+    let kind = content_type(headers);
+    let bytes = body.collect_about(most, length(headers)).await?;
     if bytes.is_empty() {
         return Ok(Data::Empty);
     }
@@ -41,6 +41,12 @@ pub(super) async fn read(response: Response, most: usize) -> Result<Data> {
 fn binary(kind: &str, bytes: bytes::Bytes) -> Data {
     let kind = if kind.is_empty() { "application/octet-stream" } else { kind };
     Data::Binary { content_type: kind.to_owned(), bytes }
+}
+
+/// How long the body is said to be; 0 when nobody says.
+fn length(headers: &HeaderMap) -> usize {
+    let value = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    value.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 /// The media type in lower case, without parameters; empty when there is none.
@@ -70,18 +76,16 @@ fn is_text(kind: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderValue, StatusCode};
+    use http::HeaderValue;
 
     use super::*;
-    use crate::transport::Body;
 
     async fn data(kind: &'static str, body: &'static [u8]) -> Result<Data> {
-        let mut response =
-            Response::new(StatusCode::OK, Body::from(bytes::Bytes::from_static(body)));
+        let mut headers = HeaderMap::new();
         if !kind.is_empty() {
-            response.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         }
-        read(response, 64).await
+        read(&headers, Body::from(bytes::Bytes::from_static(body)), 64).await
     }
 
     #[tokio::test]

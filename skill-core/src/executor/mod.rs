@@ -46,7 +46,7 @@ use crate::{
     credential::{Credential, CredentialStore, Vault},
     endpoint::Draft,
     error::{Error, ErrorKind, Result, Retry},
-    id::ConnectionId,
+    id::{ConnectionId, ExecutionId},
     link::{Errand, Links},
     name::{ActionName, Slug},
     record::{
@@ -132,7 +132,7 @@ impl Executor {
     /// [`ErrorKind::Timeout`], [`ErrorKind::OutcomeUnknown`]: see
     /// [`Error::retry_state`]. [`ErrorKind::Conflict`] and [`ErrorKind::IdempotencyMismatch`] for
     /// a used idempotency key.
-    pub async fn execute(&self, admitted: &Admitted, call: &CallRequest) -> Result<Reply> {
+    pub async fn execute(&self, admitted: &Admitted, mut call: CallRequest) -> Result<Reply> {
         let caller = admitted.caller();
         let scope = Scope::Action(call.action.clone());
         authorize(caller, &Intent { scope, class: None }).allowed()?;
@@ -140,9 +140,9 @@ impl Executor {
         if let Some(per_minute) = action.endpoint.info().rate_limit {
             self.keys.admit_action(admitted, &call.action, per_minute).await?;
         }
-        let deadline = self.deadline(call, &action);
+        let deadline = self.deadline(&call, &action);
         let mut run = Recording::begin(self, caller, &action, deadline).await?;
-        let outcome = self.perform(caller, (call, deadline), &action, &mut run).await;
+        let outcome = self.perform(caller, (&mut call, deadline), &action, &mut run).await;
         let (id, is_own) = (run.execution.id, !run.is_replay);
         run.end(&outcome);
         outcome.map_err(|error| if is_own { error.of_run(id) } else { error })
@@ -223,12 +223,13 @@ impl Executor {
     async fn perform(
         &self,
         caller: &Caller,
-        (call, deadline): (&CallRequest, Deadline),
+        (call, deadline): (&mut CallRequest, Deadline),
         action: &Operation,
         run: &mut Recording<'_>,
     ) -> Result<Reply> {
         let info = action.endpoint.info();
-        info.schema.check(&Value::Object(call.params.clone()))?;
+        info.schema.check_members(&mut call.params)?;
+        let call = &*call;
         let is_durable = call.idempotency_key.is_some() || info.is_at_most_once;
         if is_durable {
             let earlier = self.record_first((call, deadline), &run.execution).await?;
@@ -279,12 +280,11 @@ impl Executor {
             self.check(connection).await?;
         }
         let fields = connection.as_ref().map_or(&NO_FIELDS, |connection| &connection.fields);
-        let own = run.id.to_string();
-        let key = sending.map_or(own.as_str(), |sending| sending.key);
+        let key = (run.id, sending.map(|sending| sending.key));
         let request = self.draft(action, call, fields, key)?;
-        let grant = self.grant(action, connection.as_ref(), deadline).await?;
+        let grant = self.grant(action, connection.as_deref(), deadline).await?;
         let may_repeat = action.endpoint.info().may_repeat(true);
-        let connection = connection.as_ref();
+        let connection = connection.as_deref();
         let gate = sending.map(|sending| sending.gate);
         let prepared = Prepared { action, connection, request, may_repeat, deadline, gate };
         self.send(prepared, grant, run).await
@@ -309,7 +309,7 @@ impl Executor {
         caller: &Caller,
         call: &CallRequest,
         action: &Operation,
-    ) -> Result<Option<Connection>> {
+    ) -> Result<Option<Arc<Connection>>> {
         let slug = &action.integration.info().slug;
         let named = call.connection.as_deref();
         if !action.integration.auth().needs_connection() && named.is_none() {
@@ -349,13 +349,14 @@ impl Executor {
         action: &Operation,
         call: &CallRequest,
         fields: &Fields,
-        key: &str,
+        (id, key): (ExecutionId, Option<&str>),
     ) -> Result<Outgoing> {
         let info = action.endpoint.info();
         let Draft { target, headers, body } = action.endpoint.request(&call.params, fields)?;
         let url = target.join(&action.integration.base(fields)?)?;
         let mut request = Outgoing { method: info.method.clone(), url, headers, body };
         if let Some(name) = &info.idempotency_header {
+            let key = key.map_or_else(|| id.to_string(), str::to_owned);
             let value = HeaderValue::try_from(key).map_err(Error::internal)?;
             request.headers.insert(name, value);
         }

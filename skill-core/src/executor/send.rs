@@ -234,10 +234,10 @@ impl Executor {
         run: &mut Execution,
     ) -> Result<Answered> {
         let unknown = |error| unknown(error, may_repeat);
-        let response = sent.map_err(unknown)?;
-        let (status, headers) = (response.status, response.headers.clone());
+        let Response { status, headers, body } = sent.map_err(unknown)?;
         run.upstream_status = Some(status.as_u16());
-        let data = answer::read(response, self.settings.answer_bytes).await.map_err(unknown)?;
+        let most = self.settings.answer_bytes;
+        let data = answer::read(&headers, body, most).await.map_err(unknown)?;
         Ok((status, headers, data))
     }
 }

@@ -44,8 +44,8 @@ impl Executor {
             .ok_or_else(|| Error::internal("a verification call names no endpoint"))?;
         let action = Operation { integration: integration.clone(), endpoint };
         let now = self.clock.now();
-        let key = ExecutionId::fresh(now)?.to_string();
-        let request = self.draft(&action, &call, fields, &key)?;
+        let key = (ExecutionId::fresh(now)?, None);
+        let request = self.draft(&action, &call, fields, key)?;
         let deadline = Deadline::after(self.settings.timeout);
         let (connection, may_repeat, gate) = (None, true, None);
         let action = &action;

@@ -1,6 +1,6 @@
 //! Declared endpoints: from parameters to a request.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, mem, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method, header};
 use serde_json::{Map, Value, json};
@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use super::{
     declared::Headers,
     listing::{self, Shared},
-    parameter::{List, Parameter, Place, fill_header, form, query, scalar},
-    path::Path,
+    parameter::{List, Parameter, Place, fill_header, form, query, text},
+    path::{Filled, Path},
 };
 use crate::{
     declaration::Table,
@@ -24,11 +24,11 @@ use crate::{
 };
 
 /// The hash of everything that changes what a call means.
-pub(super) fn revision(host: &str, info: &EndpointInfo) -> String {
+pub(super) fn revision(host: &str, info: &EndpointInfo) -> Arc<str> {
     let meaning =
         json!([info.method.as_str(), host, info.path, info.schema.as_value(), info.class.as_str()]);
     let hash = Sha256::digest(meaning.to_string().as_bytes());
-    data_encoding::HEXLOWER.encode(&hash[..8])
+    data_encoding::HEXLOWER.encode(&hash[..8]).into()
 }
 
 /// How a body is written.
@@ -70,11 +70,11 @@ pub(super) fn endpoint(
     };
     let method = method?;
     let mapped = mapped(table);
-    let parameters = parameters(table, shared.params.as_ref(), &method);
+    let mut parameters = parameters(table, shared.params.as_ref(), &method);
     check_places(table, &path, &mapped, &parameters);
     let fixed = fixed(table, &method);
     check_names(table, encoding, &parameters, &fixed);
-    let schema = compile(table, &parameters)?;
+    let schema = compile(table, &mut parameters)?;
     let info = EndpointInfo {
         name: Slug::parse(key).ok()?,
         summary: summary?.to_owned(),
@@ -92,7 +92,7 @@ pub(super) fn endpoint(
         status: listing::status(table),
         group: listing::group(table, path_text)?,
         tool: tool::declare(table, shared.inputs.as_ref(), schema.as_value()),
-        revision: String::new(),
+        revision: "".into(),
         schema,
         method,
     };
@@ -270,10 +270,11 @@ fn check_places(
     }
 }
 
-/// One schema for all parameters. Parameters that are not declared are allowed, and ignored.
-fn compile(table: &Table<'_>, parameters: &[Parameter]) -> Option<Schema> {
-    let properties =
-        parameters.iter().map(|p| (p.name.clone(), p.schema.clone())).collect::<Map<_, _>>();
+/// One schema for all parameters, which is made of theirs: nothing is kept twice. Parameters that
+/// are not declared are allowed, and ignored.
+fn compile(table: &Table<'_>, parameters: &mut [Parameter]) -> Option<Schema> {
+    let properties = parameters.iter_mut().map(|p| (p.name.clone(), mem::take(&mut p.schema)));
+    let properties = properties.collect::<Map<_, _>>();
     let required = parameters.iter().filter(|p| p.is_required).map(|p| &p.name).collect::<Vec<_>>();
     let mut schema = json!({"type": "object", "properties": properties});
     if !required.is_empty() {
@@ -334,30 +335,31 @@ impl Endpoint for DeclaredEndpoint {
 }
 
 impl DeclaredEndpoint {
-    /// The value for each place of the path, with the parameter it comes from.
-    fn places<'a>(
-        &'a self,
-        params: &Map<String, Value>,
-    ) -> Result<BTreeMap<&'a str, (&'a str, String)>> {
-        let mut places = BTreeMap::new();
+    /// The value for each place of the path.
+    fn places<'a>(&'a self, params: &'a Map<String, Value>) -> Result<Vec<Filled<'a>>> {
+        let mut places = Vec::new();
         for parameter in self.parameters.iter().filter(|p| p.place == Place::Path) {
             let name = parameter.name.as_str();
-            let value = params.get(name).and_then(scalar).ok_or_else(|| {
+            let value = params.get(name).and_then(text).ok_or_else(|| {
                 Error::invalid(format!("the parameter `{name}` cannot be used"))
                     .detail(name, "expected text or a number")
             })?;
             let Some((_, names)) = self.mapped.iter().find(|(mapped, _)| mapped == name) else {
-                places.insert(name, (name, value));
+                places.push(Filled { place: name, parameter: name, value });
                 continue;
             };
-            let parts = value.split('/').collect::<Vec<_>>();
+            let parts = match value {
+                Cow::Borrowed(text) => text.split('/').map(Cow::Borrowed).collect::<Vec<_>>(),
+                // A number or a truth value, which has no slash.
+                Cow::Owned(_) => vec![value],
+            };
             if parts.len() != names.len() {
                 let shape = names.join("/");
                 return Err(Error::invalid(format!("the parameter `{name}` cannot be used"))
                     .detail(name, format!("expected text of the form `{shape}`")));
             }
             let pairs = names.iter().zip(parts);
-            places.extend(pairs.map(|(place, part)| (place.as_str(), (name, part.to_owned()))));
+            places.extend(pairs.map(|(place, value)| Filled { place, parameter: name, value }));
         }
         Ok(places)
     }

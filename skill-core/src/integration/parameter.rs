@@ -1,5 +1,7 @@
 //! Declared parameters: where a value goes in the request, and how it is written there.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 use url::form_urlencoded;
@@ -125,13 +127,18 @@ fn header(table: &Table<'_>, wire: &str) -> Option<HeaderName> {
 }
 
 /// One value as text; `None` for null, lists and objects.
-pub(super) fn scalar(value: &Value) -> Option<String> {
+pub(super) fn text(value: &Value) -> Option<Cow<'_, str>> {
     match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(flag) => Some(flag.to_string()),
+        Value::String(text) => Some(text.into()),
+        Value::Number(number) => Some(number.to_string().into()),
+        Value::Bool(flag) => Some(flag.to_string().into()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
+}
+
+/// As [`text`], for good.
+fn scalar(value: &Value) -> Option<String> {
+    text(value).map(Cow::into_owned)
 }
 
 /// One value as text, or the list of its values.

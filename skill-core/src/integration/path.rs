@@ -1,6 +1,6 @@
 //! Path templates: `/repos/{owner}/{repo}/contents/{path...}`.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use crate::{
     error::Result,
@@ -17,6 +17,14 @@ enum Segment {
     One { before: String, name: String, after: String },
     /// A value whose slashes separate segments.
     Rest(String),
+}
+
+/// The value of one place, and the parameter that it comes from.
+#[derive(Debug)]
+pub(super) struct Filled<'a> {
+    pub(super) place: &'a str,
+    pub(super) parameter: &'a str,
+    pub(super) value: Cow<'a, str>,
 }
 
 /// A path with places for values.
@@ -44,10 +52,10 @@ impl Path {
     }
 
     /// Fills the template. `values` has every name.
-    pub(super) fn fill(&self, values: &BTreeMap<&str, (&str, String)>) -> Result<Target> {
+    pub(super) fn fill(&self, values: &[Filled<'_>]) -> Result<Target> {
         let mut target = Target::default();
         let found = |name: &str| {
-            values.get(name).cloned().ok_or_else(|| {
+            values.iter().find(|filled| filled.place == name).ok_or_else(|| {
                 crate::Error::internal("a path parameter was not given").with("parameter", name)
             })
         };
@@ -55,12 +63,12 @@ impl Path {
             match segment {
                 Segment::Literal(text) => target.literal(text),
                 Segment::One { before, name, after } => {
-                    let (parameter, value) = found(name)?;
-                    target.surrounded(parameter, before, &value, after)?;
+                    let Filled { parameter, value, .. } = found(name)?;
+                    target.surrounded(parameter, before, value, after)?;
                 }
                 Segment::Rest(name) => {
-                    let (parameter, value) = found(name)?;
-                    target.segments(parameter, &value)?;
+                    let Filled { parameter, value, .. } = found(name)?;
+                    target.segments(parameter, value)?;
                 }
             }
         }
@@ -119,9 +127,13 @@ mod tests {
     fn a_template_is_filled_segment_by_segment() {
         let path = Path::parse("/v1/{id}.json/{path...}").unwrap();
         assert_eq!(path.names().collect::<Vec<_>>(), ["id", "path"]);
-        let values =
-            [("id", ("id", "a/b".to_owned())), ("path", ("path", "src/main.rs".to_owned()))];
-        let target = path.fill(&values.into_iter().collect()).unwrap();
+        let values = [("id", "a/b"), ("path", "src/main.rs")];
+        let values = values.map(|(name, value)| Filled {
+            place: name,
+            parameter: name,
+            value: value.into(),
+        });
+        let target = path.fill(&values).unwrap();
         let url = target.join(&"https://a.test".parse().unwrap()).unwrap();
         assert_eq!(url.as_str(), "https://a.test/v1/a%2Fb.json/src/main.rs");
     }

@@ -210,7 +210,8 @@ fn unit(bytes: &[u8]) -> Option<u16> {
     })
 }
 
-/// Counts the bytes before the first quote, backslash or control character, eight at a time.
+/// Counts the bytes before the first quote, backslash or control character, eight at a time; in a
+/// long string by blocks, of which the compiler makes a few instructions each.
 ///
 /// `lane.wrapping_sub(low) & !lane` has the top bit of a lane set where the lane is less than `low`
 /// (and below 0x80). A borrow may set it in a lane above such a one, never in one below, so the
@@ -218,7 +219,11 @@ fn unit(bytes: &[u8]) -> Option<u16> {
 fn plain_len(bytes: &[u8]) -> usize {
     const LANES: u64 = u64::from_ne_bytes([1; 8]);
     const TOP: u64 = LANES << 7;
+    const LONG: usize = 64;
     let less = |word: u64, low: u8| word.wrapping_sub(LANES * u64::from(low)) & !word;
+    // No branches, so that a block is looked at as a whole.
+    let is_stop = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte < 0x20);
+    let is_plain = |block: &&[u8; LONG]| !block.iter().fold(false, |stop, b| stop | is_stop(*b));
     let mut at = 0;
     while let Some(chunk) = bytes[at..].first_chunk() {
         let word = u64::from_le_bytes(*chunk);
@@ -229,7 +234,10 @@ fn plain_len(bytes: &[u8]) -> usize {
             return at + found.trailing_zeros() as usize / 8;
         }
         at += 8;
+        if at == LONG {
+            let blocks = bytes[at..].as_chunks().0;
+            at += LONG * blocks.iter().take_while(is_plain).count();
+        }
     }
-    let stop = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
-    bytes[at..].iter().position(stop).map_or(bytes.len(), |more| at + more)
+    bytes[at..].iter().position(|byte| is_stop(*byte)).map_or(bytes.len(), |more| at + more)
 }

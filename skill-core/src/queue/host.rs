@@ -286,7 +286,7 @@ impl SkillHost {
             id: ExecutionId::fresh(now)?,
             action: info.action(),
             version: Some(info.version),
-            revision: info.revision(),
+            revision: info.revision().into(),
             class: info.class,
             connection: None,
             app: None,

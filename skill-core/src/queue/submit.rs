@@ -118,10 +118,10 @@ impl Runs {
     pub(crate) async fn call(&self, admitted: &Admitted, call: CallRequest) -> Result<Reply> {
         let executor = self.shared.executor.clone();
         if call.idempotency_key.is_none() {
-            return executor.execute(admitted, &call).await;
+            return executor.execute(admitted, call).await;
         }
         let admitted = admitted.clone();
-        let run = self.shared.calls.spawn(async move { executor.execute(&admitted, &call).await });
+        let run = self.shared.calls.spawn(async move { executor.execute(&admitted, call).await });
         run.await.map_err(Error::internal)?
     }
 
@@ -224,7 +224,7 @@ impl Shared {
                 info.input.check(&inputs)?;
                 (group, deadline) = (info.group.clone(), info.deadline);
                 version = Some(info.version);
-                (info.revision(), info.class)
+                (info.revision().into(), info.class)
             }
         };
         let meaning = (revision, class);
@@ -386,7 +386,7 @@ fn claimed(enqueue: Enqueue, lease: Lease) -> Claimed {
 fn execution(
     caller: &Caller,
     action: &Action,
-    (revision, class): (String, Class),
+    (revision, class): (Arc<str>, Class),
     now: Timestamp,
 ) -> Result<Execution> {
     Ok(Execution {

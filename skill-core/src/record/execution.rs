@@ -1,6 +1,6 @@
 //! Executions: one row per run of an action.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -162,7 +162,7 @@ pub struct Execution {
     /// The version of a skill; endpoints have none.
     pub version: Option<Version>,
     /// The revision of the action that was meant.
-    pub revision: String,
+    pub revision: Arc<str>,
     /// What the action does to the outside.
     pub class: Class,
     /// The connection it went through.

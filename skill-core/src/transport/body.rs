@@ -32,6 +32,15 @@ impl Body {
     /// # Errors
     /// [`ErrorKind::UpstreamInvalid`] when it is longer; what the chunks end in, when they do.
     pub async fn collect(self, most: usize) -> Result<Bytes> {
+        self.collect_about(most, 0).await
+    }
+
+    /// As [`Body::collect`], for a body that is said to have `length` bytes: if that is true, none
+    /// of them is copied twice.
+    ///
+    /// # Errors
+    /// As [`Body::collect`].
+    pub(crate) async fn collect_about(self, most: usize, length: usize) -> Result<Bytes> {
         let mut chunks = match self {
             Self::Bytes(bytes) if bytes.len() <= most => return Ok(bytes),
             Self::Bytes(_) => return Err(too_long(most)),
@@ -41,7 +50,8 @@ impl Body {
         let Some(second) = chunks.next().await.transpose()? else {
             return if first.len() <= most { Ok(first) } else { Err(too_long(most)) };
         };
-        let mut whole = BytesMut::with_capacity((first.len() + second.len()) * 2);
+        let room = ((first.len() + second.len()) * 2).max(length.min(most));
+        let mut whole = BytesMut::with_capacity(room);
         whole.extend_from_slice(&first);
         whole.extend_from_slice(&second);
         while whole.len() <= most {

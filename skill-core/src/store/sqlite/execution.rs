@@ -9,7 +9,7 @@ use rusqlite::{Connection, named_params, params};
 use super::{
     SqliteStore,
     failure::{Failure, Work},
-    listing, repeat,
+    listing, recorded, repeat,
     row::{Cells, all, execute, first, json, micros},
     tally::Session,
 };
@@ -129,7 +129,7 @@ impl ExecutionStore for SqliteStore {
     async fn record(&self, runs: &[Recorded]) -> Result<()> {
         let runs = runs.to_vec();
         self.write(move |session| {
-            runs.iter().try_for_each(|recorded| put(session, recorded))?;
+            recorded::record(session, &runs)?;
             touch(session, runs.iter().map(|recorded| &recorded.execution))
         })
         .await
@@ -324,7 +324,7 @@ pub(super) fn find(
 }
 
 /// Adds the run or replaces what stands for it, unless that is final.
-fn put(session: &Session, recorded: &Recorded) -> Work<()> {
+pub(super) fn put(session: &Session, recorded: &Recorded) -> Work<()> {
     let run = &recorded.execution;
     if let Some(row) = insert(session, run, &Place::default())? {
         return keep_bodies(session, row, recorded.input.as_ref(), recorded.outcome.as_ref());
@@ -372,7 +372,7 @@ pub(super) fn ended(
     repeat::settle(session, &run.owner, run.id, replay)
 }
 
-fn duration(time: Duration) -> i64 {
+pub(super) fn duration(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
 

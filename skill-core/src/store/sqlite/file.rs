@@ -37,11 +37,11 @@ pub(super) fn lock(path: &Path) -> Result<File> {
 
 /// Returns the connection that writes, after it made sure of the file.
 pub(super) fn connect_writer(path: &Path) -> Result<Connection> {
-    let make = || {
-        drop(private(path)?);
-        sync_directory(path)
-    };
-    make().map_err(|cause| cannot_open(path).with("cause", cause))?;
+    let refused = |cause: io::Error| cannot_open(path).with("cause", cause);
+    if !path.try_exists().map_err(refused)? {
+        make(path)?;
+    }
+    drop(private(path).map_err(refused)?);
     let connect = || -> rusqlite::Result<_> {
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
@@ -60,6 +60,28 @@ pub(super) fn connect_writer(path: &Path) -> Result<Connection> {
         return Err(Error::new(ErrorKind::Unavailable, what).with("mode", mode));
     }
     Ok(connection)
+}
+
+/// Makes an empty file that keeps a write-ahead log. It has its name when it is whole and on the
+/// disk: SQLite, which would switch a file over under that name, waits for the disk four times.
+fn make(path: &Path) -> Result<()> {
+    let begun = path.with_added_extension("part");
+    let refused = |cause: io::Error| cannot_open(path).with("cause", cause);
+    private(&begun).and_then(|file| file.set_len(0)).map_err(refused)?;
+    let switch = || -> rusqlite::Result<()> {
+        let connection = connect(&begun, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.pragma_update(None, "synchronous", "off")?;
+        connection.pragma_update(None, "journal_mode", "off")?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.close().map_err(|(_, cause)| cause)
+    };
+    switch().map_err(|cause| opening(path, cause))?;
+    let keep = || {
+        private(&begun)?.sync_all()?;
+        fs::rename(&begun, path)?;
+        sync_directory(path)
+    };
+    keep().map_err(refused)
 }
 
 /// Returns a connection that only reads.

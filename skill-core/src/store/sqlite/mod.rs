@@ -19,6 +19,7 @@ mod migrate;
 mod owner;
 mod queue;
 mod reader;
+mod recorded;
 mod repeat;
 mod row;
 mod tally;

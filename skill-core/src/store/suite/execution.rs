@@ -24,8 +24,9 @@ fn of(run: Execution, namespace: &str, state: State) -> Execution {
     Execution { action, state, ..run }
 }
 
-pub(super) async fn a_run_reads_back_as_it_was_kept(store: Arc<dyn Store>) {
-    let full = Execution {
+/// A run of which everything is known.
+fn full(seconds: i64) -> Execution {
+    Execution {
         user: user("ann"),
         key: Some(KeyId::fresh(at(0)).unwrap()),
         action: ActionName { namespace: slug("my_crm"), name: slug("list-all_deals") },
@@ -39,9 +40,26 @@ pub(super) async fn a_run_reads_back_as_it_was_kept(store: Arc<dyn Store>) {
         error: Some(ErrorKind::UpstreamUnreachable),
         timing: Timing { total: Duration::from_micros(1), upstream: Duration::ZERO },
         ended_at: Some(at(9) + Duration::from_micros(7)),
-        ..run(1)
-    };
-    for kept in [run(0), full, ended(&run(2))] {
+        ..run(seconds)
+    }
+}
+
+pub(super) async fn many_runs_are_kept_as_one_is(store: Arc<dyn Store>) {
+    let runs: Vec<_> = (0..40).map(|n| if n % 2 == 0 { full(n) } else { ended(&run(n)) }).collect();
+    let begun = Execution { state: State::Running, ended_at: None, ..runs[21].clone() };
+    assert_eq!(store.begin(&begun, None, at(86_400)).await.unwrap(), Begun::New);
+    store.record(&[Recorded::bare(runs[5].clone())]).await.unwrap();
+    let later = Execution { attempts: 99, ..runs[5].clone() };
+    let all = runs[..5].iter().chain([&later]).chain(&runs[6..]);
+    store.record(&all.cloned().map(Recorded::bare).collect::<Vec<_>>()).await.unwrap();
+    for kept in &runs {
+        assert_eq!(store.execution(&acme(), kept.id).await.unwrap().as_ref(), Some(kept));
+    }
+    assert_eq!(listed(&*store, &ExecutionFilter::default()).await.1, 20, "no run within another");
+}
+
+pub(super) async fn a_run_reads_back_as_it_was_kept(store: Arc<dyn Store>) {
+    for kept in [run(0), full(1), ended(&run(2))] {
         store.record(&[Recorded::bare(kept.clone())]).await.unwrap();
         let found = store.execution(&acme(), kept.id).await.unwrap().unwrap();
         assert_eq!(found, kept);

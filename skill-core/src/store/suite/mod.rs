@@ -105,6 +105,7 @@ macro_rules! for_each_store_case {
             execution::a_begun_run_ends_once,
             execution::a_run_reads_back_as_it_was_kept,
             execution::another_owners_run_acts_like_a_missing_one,
+            execution::many_runs_are_kept_as_one_is,
             execution::pruning_leaves_what_is_young_or_unfinished,
             execution::pruning_takes_as_many_as_it_was_told,
             execution::runs_are_counted_by_filter,
