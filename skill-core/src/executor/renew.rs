@@ -327,7 +327,8 @@ pub(crate) async fn negotiate(
                     let message = "the service's token endpoint cannot be reached";
                     Error::new(ErrorKind::UpstreamUnreachable, message).caused_by(error)
                 };
-                let answer = transport.send(request, deadline).await.map_err(trouble)?;
+                // What it brings may be used up by it: a code, a rotating token.
+                let answer = transport.send_alone(request, deadline).await.map_err(trouble)?;
                 let (status, headers) = (answer.status, answer.headers);
                 let body = answer.body.collect(ANSWER).await.map_err(trouble)?;
                 last = Some(Answer { status, headers, body, after });

@@ -93,7 +93,10 @@ impl Held {
     pub(crate) fn renew(&self, lease: Lease, from: Duration, hold: Duration) {
         let mut mine = lock(&self.lease);
         if lease.fencing >= mine.fencing {
-            *mine = lease;
+            // Of two signs of life the later one may be answered first.
+            let is_same = lease.fencing == mine.fencing;
+            let until = if is_same { lease.until.max(mine.until) } else { lease.until };
+            *mine = Lease { until, ..lease };
             self.safe_until.fetch_max(micros(from + hold), Ordering::AcqRel);
         }
     }

@@ -278,7 +278,8 @@ pub trait QueueStore {
     ///
     /// Lanes take turns, beginning behind `want.after`; in each turn a lane gives one run: the
     /// highest priority goes first, then the earliest `run_at`, then the oldest. Runs of
-    /// saturated owners and of full groups stay. What comes back stands in the order of the turns.
+    /// saturated owners and of full groups stay; what the worker that asks holds has its place in
+    /// its group, even when it has lapsed. What comes back stands in the order of the turns.
     ///
     /// A run whose time had come when it was asked for, or when somebody claimed, waits for nothing
     /// but its turn, even if the clock is set back.
@@ -286,9 +287,9 @@ pub trait QueueStore {
     /// A run that is claimed is running, counts one attempt more, and began when it was claimed
     /// first. Its fencing number is one higher than the last.
     async fn claim(&self, want: &Claim) -> Result<Vec<Claimed>>;
-    /// Moves the end of leases to `until` and keeps the progress beside each; false for those that
-    /// are lost: the run ended, was given back, or another worker has it. A lease that lapsed and
-    /// that nobody took over is not lost.
+    /// Moves the end of leases to `until`, never to an earlier time, and keeps the progress beside
+    /// each; false for those that are lost: the run ended, was given back, or another worker has
+    /// it. A lease that lapsed and that nobody took over is not lost.
     async fn extend(&self, leases: &[(Lease, u8)], until: Timestamp) -> Result<Vec<bool>>;
     /// Notes, durably, that something is about to be sent that must not be sent twice. False when
     /// the lease is lost. The note stays until the run is given back.

@@ -42,6 +42,14 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     /// chunks end in [`Timeout`](crate::ErrorKind::Timeout) when it passes.
     async fn send(&self, request: Outgoing, deadline: Deadline) -> Result<Response>;
 
+    /// Sends `request` over a connection that nothing else uses, for what is rare and must not be
+    /// lost: a kept connection may be closed by its other end at the very moment it is used again,
+    /// and nobody knows then what became of the request. A transport that wraps another passes
+    /// this on; without it, as [`Transport::send`].
+    async fn send_alone(&self, request: Outgoing, deadline: Deadline) -> Result<Response> {
+        self.send(request, deadline).await
+    }
+
     /// Says whether requests to `url` may be sent at all, before there is one: what a name resolves
     /// to is checked when it is sent. A transport that wraps another passes this on; without it,
     /// public https only.

@@ -3,7 +3,7 @@
 use std::{
     error::Error as _,
     net::SocketAddr,
-    sync::{Arc, PoisonError},
+    sync::{Arc, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -43,6 +43,14 @@ const RESOLVING: usize = 64;
 #[derive(Debug)]
 pub struct ReqwestTransport {
     egress: Egress,
+    /// Keep their connections.
+    kept: Clients,
+    /// Keep none. Made when they are first needed.
+    alone: OnceLock<Clients>,
+}
+
+#[derive(Debug)]
+struct Clients {
     /// Connects to public addresses only.
     public: Client,
     /// Connects to whatever a host on the operator's list resolves to.
@@ -55,12 +63,41 @@ impl ReqwestTransport {
     /// # Errors
     /// [`ErrorKind::Unavailable`] when the system has no certificates to trust.
     pub fn new(egress: Egress) -> Result<Self> {
+        let kept = Clients::build(client)?;
+        Ok(Self { egress, kept, alone: OnceLock::new() })
+    }
+
+    fn alone(&self) -> Result<&Clients> {
+        if let Some(made) = self.alone.get() {
+            return Ok(made);
+        }
+        let made = Clients::build(|| client().pool_max_idle_per_host(0))?;
+        Ok(self.alone.get_or_init(|| made))
+    }
+
+    async fn send_with(
+        &self,
+        clients: &Clients,
+        request: Outgoing,
+        deadline: Deadline,
+    ) -> Result<Response> {
+        self.egress.admit_url(&request.url).map_err(refused)?;
+        let is_listed = self.egress.lists_url(&request.url);
+        let client = if is_listed { &clients.listed } else { &clients.public };
+        let answer = deadline
+            .run(client.execute(written(request)))
+            .await
+            .ok_or_else(|| timed_out(Retry::IfIdempotent))?
+            .map_err(classify)?;
+        Ok(response(answer, deadline))
+    }
+}
+
+impl Clients {
+    fn build(client: impl Fn() -> ClientBuilder) -> Result<Self> {
         let checked = Arc::new(PublicResolver::new());
-        Ok(Self {
-            egress,
-            public: build(client().https_only(true).dns_resolver(checked))?,
-            listed: build(client())?,
-        })
+        let public = build(client().https_only(true).dns_resolver(checked))?;
+        Ok(Self { public, listed: build(client())? })
     }
 }
 
@@ -85,29 +122,31 @@ fn build(builder: ClientBuilder) -> Result<Client> {
 #[async_trait]
 impl Transport for ReqwestTransport {
     async fn send(&self, request: Outgoing, deadline: Deadline) -> Result<Response> {
-        self.egress.admit_url(&request.url).map_err(refused)?;
-        let client = if self.egress.lists_url(&request.url) { &self.listed } else { &self.public };
-        let mut out = reqwest::Request::new(request.method, request.url);
-        *out.headers_mut() = request.headers;
-        *out.body_mut() = match request.body {
-            Payload::Empty => None,
-            Payload::Bytes(bytes) => Some(bytes.into()),
-            Payload::Stream(chunks) => {
-                let chunks = chunks.into_inner().unwrap_or_else(PoisonError::into_inner);
-                Some(reqwest::Body::wrap_stream(chunks))
-            }
-        };
-        let answer = deadline
-            .run(client.execute(out))
-            .await
-            .ok_or_else(|| timed_out(Retry::IfIdempotent))?
-            .map_err(classify)?;
-        Ok(response(answer, deadline))
+        self.send_with(&self.kept, request, deadline).await
+    }
+
+    async fn send_alone(&self, request: Outgoing, deadline: Deadline) -> Result<Response> {
+        self.send_with(self.alone()?, request, deadline).await
     }
 
     fn admit(&self, url: &Url) -> Result<(), Refused> {
         self.egress.admit_url(url)
     }
+}
+
+/// The request as reqwest sends it.
+fn written(request: Outgoing) -> reqwest::Request {
+    let mut out = reqwest::Request::new(request.method, request.url);
+    *out.headers_mut() = request.headers;
+    *out.body_mut() = match request.body {
+        Payload::Empty => None,
+        Payload::Bytes(bytes) => Some(bytes.into()),
+        Payload::Stream(chunks) => {
+            let chunks = chunks.into_inner().unwrap_or_else(PoisonError::into_inner);
+            Some(reqwest::Body::wrap_stream(chunks))
+        }
+    };
+    out
 }
 
 /// Takes the answer apart; its chunks keep to the deadline.

@@ -348,3 +348,21 @@ async fn a_dropped_request_ends_its_connection() {
     let ended = tokio::time::timeout(Duration::from_secs(2), is_gone.recv()).await;
     assert_eq!(ended, Ok(Some(true)));
 }
+
+#[tokio::test]
+async fn what_is_sent_alone_shares_no_connection() {
+    let server = Server::start(|mut stream| async move {
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+        while stream.write_all(answer).await.is_ok() && !head(&mut stream).await.is_empty() {}
+    })
+    .await;
+    let transport = server.transport();
+    send(&transport, get(&server.url())).await.unwrap();
+    let before = server.heads().len();
+    for number in 1..=3 {
+        let deadline = Deadline::after(Duration::from_secs(5));
+        let answer = transport.send_alone(get(&server.url()), deadline).await.unwrap();
+        assert_eq!(answer.status, 200);
+        assert_eq!(server.heads().len(), before + number);
+    }
+}

@@ -64,7 +64,6 @@ impl Cluster {
                 node: node.clone(),
                 inner: self.store.clone(),
                 world: self.world.clone(),
-                line: tokio::sync::Mutex::new(()),
             });
             let wire = Arc::new(Wire { node: node.clone(), world: self.world.clone() });
             let builder = Engine::builder(wire)

@@ -40,8 +40,6 @@ pub(crate) struct Flaky {
     pub(crate) node: Arc<Node>,
     pub(crate) inner: Arc<MemoryStore>,
     pub(crate) world: Arc<World>,
-    /// One sign of life after the other: they stand in a line where there is one writer.
-    pub(crate) line: tokio::sync::Mutex<()>,
 }
 
 impl fmt::Debug for Flaky {
@@ -285,7 +283,6 @@ impl QueueStore for Flaky {
 
     async fn extend(&self, leases: &[(Lease, u8)], until: Timestamp) -> Result<Vec<bool>> {
         let asked = self.moment();
-        let _first = self.line.lock().await;
         self.pass("extend", async {
             let done = self.inner.extend(leases, until).await?;
             for ((lease, _), held) in leases.iter().zip(&done) {

@@ -113,7 +113,7 @@ impl Watch {
         for what in wrong {
             self.breaks(format!("{} {what}", lease.id));
         }
-        if let Some(group) = group.filter(|_| !self.is_uneven) {
+        if let Some(group) = group {
             self.bounded(&owner, &group, steady);
         }
     }
@@ -146,6 +146,8 @@ impl Watch {
             let what = format!("{} was extended by a worker that lost it", lease.id);
             return self.breaks(what);
         }
+        // Of two signs of life the later one may arrive first; no lease gets shorter by the other.
+        let lapses = lapses.max(holder.lapses);
         holder.lapses = lapses;
         if let Some(hold) = self.holds.get_mut(&lease.id).and_then(|holds| holds.last_mut()) {
             hold.until = lapses;

@@ -71,7 +71,7 @@ impl QueueStore for MemoryStore {
             let held = tables.held(lease);
             held.is_some_and(|(run, waiting)| {
                 run.progress = *progress;
-                waiting.until = Some(until);
+                waiting.until = waiting.until.max(Some(until));
                 true
             })
         });
@@ -151,6 +151,11 @@ impl QueueStore for MemoryStore {
 }
 
 impl Waiting {
+    /// Whether this worker held the run last.
+    fn is_of(&self, worker: &Worker) -> bool {
+        self.worker.as_ref() == Some(worker)
+    }
+
     /// When the run may be claimed; `None` for at once.
     fn due(&self) -> Option<Timestamp> {
         self.until.or_else(|| (!self.is_due).then_some(self.work.run_at))
@@ -191,9 +196,9 @@ impl Tables {
             Some(Begun::Same(id, _) | Begun::Running(id)) => return Enqueued::Same(id),
             Some(Begun::Differs) => return Enqueued::Differs,
         }
-        let claimed = asked.claimed.as_ref().filter(|_| {
+        let claimed = asked.claimed.as_ref().filter(|(worker, _)| {
             let is_full = asked.work.group.as_ref().is_some_and(|group| {
-                self.busy(run.created_at)
+                self.busy(run.created_at, worker)
                     .get(&(owner, &group.name))
                     .is_some_and(|n| group.most <= *n)
             });
@@ -215,12 +220,13 @@ impl Tables {
         Enqueued::New(lease)
     }
 
-    /// How many runs of each group somebody holds.
-    fn busy(&self, now: Timestamp) -> HashMap<(&OwnerId, &String), u32> {
+    /// How many runs of each group somebody holds. Those of whoever asks count although they have
+    /// lapsed: after a jump of the clock it works on them still.
+    fn busy(&self, now: Timestamp, asks: &Worker) -> HashMap<(&OwnerId, &String), u32> {
         let mut busy = HashMap::new();
         for (run, waiting) in self.waiting() {
             if let Some(Group { name, .. }) = &waiting.work.group
-                && waiting.until.is_some_and(|until| now < until)
+                && waiting.until.is_some_and(|until| now < until || waiting.is_of(asks))
             {
                 *busy.entry((&run.owner, name)).or_default() += 1;
             }
@@ -249,16 +255,19 @@ impl Tables {
                 runs.into()
             })
             .collect();
-        let (mut busy, mut picked) = (self.busy(want.now), Vec::new());
+        let (mut busy, mut picked) = (self.busy(want.now, &want.worker), Vec::new());
         while picked.len() < want.most as usize && !turns.is_empty() {
             for lane in &mut turns {
                 let next = std::iter::from_fn(|| lane.pop_front()).find(|(run, waiting)| {
-                    waiting.work.group.as_ref().is_none_or(|group| {
-                        let busy = busy.entry((&run.owner, &group.name)).or_default();
-                        let has_room = *busy < group.most;
-                        *busy += u32::from(has_room);
-                        has_room
-                    })
+                    // What this worker held has its place already.
+                    let has_place = waiting.until.is_some() && waiting.is_of(&want.worker);
+                    has_place
+                        || waiting.work.group.as_ref().is_none_or(|group| {
+                            let busy = busy.entry((&run.owner, &group.name)).or_default();
+                            let has_room = *busy < group.most;
+                            *busy += u32::from(has_room);
+                            has_room
+                        })
                 });
                 picked.extend(next.map(|(run, _)| (run.owner.clone(), run.id)));
                 if picked.len() == want.most as usize {

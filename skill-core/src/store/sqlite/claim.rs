@@ -19,7 +19,7 @@ use crate::{
     name::OwnerId,
     record::{
         execution::State,
-        run::{Claim, Claimed, Enqueue, Group, Lane, Lease, Work as Needed},
+        run::{Claim, Claimed, Enqueue, Group, Lane, Lease, Work as Needed, Worker},
         scope::Scopes,
     },
 };
@@ -41,6 +41,8 @@ struct Candidate {
     row: i64,
     group: String,
     most: u32,
+    /// The worker that asks held it last: it has its place in the group already.
+    has_place: bool,
 }
 
 /// The runs of one lane that are ready in one group, or in none.
@@ -58,9 +60,11 @@ struct Turn {
     lapsed: VecDeque<Candidate>,
 }
 
-/// How many runs of each group somebody holds; found out when it is asked for.
-struct Busy {
+/// How many runs of each group somebody holds; found out when it is asked for. Those of whoever asks
+/// count although they have lapsed: after a jump of the clock it works on them still.
+struct Busy<'a> {
     now: i64,
+    asks: &'a Worker,
     held: Option<HashMap<(String, String), u32>>,
 }
 
@@ -77,21 +81,22 @@ pub(super) fn claim(session: &Session, want: &Claim) -> Work<Vec<Claimed>> {
 }
 
 /// Whether a run that is being queued can be claimed on the way.
-pub(super) fn may_start(session: &Session, asked: &Enqueue) -> Work<bool> {
+pub(super) fn may_start(session: &Session, asked: &Enqueue, asks: &Worker) -> Work<bool> {
     let run = &asked.execution;
     if run.created_at < asked.work.run_at {
         return Ok(false);
     }
     let Some(group) = &asked.work.group else { return Ok(true) };
     let now = run.created_at.as_microsecond();
-    Busy::at(now).has_room(session, run.owner.as_str(), &group.name, group.most)
+    Busy::at(now, asks).has_room(session, run.owner.as_str(), &group.name, group.most)
 }
 
 /// The rows to claim, in the order of the turns.
 fn pick(session: &Session, want: &Claim) -> Work<Vec<i64>> {
     let (now, most) = (want.now.as_microsecond(), want.most as usize);
     let mut lapsed = lapsed(session, want)?;
-    let (mut busy, mut picked, mut turns) = (Busy::at(now), Vec::new(), Vec::new());
+    let mut busy = Busy::at(now, &want.worker);
+    let (mut picked, mut turns) = (Vec::new(), Vec::new());
     let first = want.after.as_ref().map(key);
     let (mut at, mut has_wrapped) = (first.clone(), false);
     while picked.len() < most {
@@ -135,12 +140,12 @@ fn key(lane: &Lane) -> Key {
 /// The runs whose lease has lapsed, by lane, each in its order.
 fn lapsed(session: &Session, want: &Claim) -> Work<BTreeMap<Key, VecDeque<Candidate>>> {
     let sql = "SELECT priority, run_at_us, id, row, group_name, coalesce(group_most, 0),
-                      owner, namespace_canonical
+                      worker = ?2, owner, namespace_canonical
                FROM executions INDEXED BY executions_running
                WHERE state = 'running' AND lease_until_us <= ?1 AND worker IS NOT NULL";
-    let found = all(session, sql, [want.now.as_microsecond()], |cells| {
-        Ok((candidate(cells)?, (cells.next()?, cells.next()?)))
-    })?;
+    let values = params![want.now.as_microsecond(), want.worker.0];
+    let found =
+        all(session, sql, values, |cells| Ok((candidate(cells)?, (cells.next()?, cells.next()?))))?;
     let mut lanes: BTreeMap<Key, VecDeque<Candidate>> = BTreeMap::new();
     for (candidate, lane) in found {
         if !want.saturated.iter().any(|owner| owner.as_str() == lane.0) {
@@ -159,6 +164,7 @@ fn candidate(cells: &mut Cells<'_>) -> Work<Candidate> {
         row: cells.next()?,
         group: cells.next()?,
         most: cells.next()?,
+        has_place: cells.next()?,
     })
 }
 
@@ -226,7 +232,7 @@ impl Turn {
     }
 
     /// The next run of the lane that has room in its group.
-    fn next(&mut self, session: &Session, busy: &mut Busy, most: u32) -> Work<Option<i64>> {
+    fn next(&mut self, session: &Session, busy: &mut Busy<'_>, most: u32) -> Work<Option<i64>> {
         loop {
             for stream in &mut self.streams {
                 stream.fill(session, &self.lane, most)?;
@@ -236,6 +242,7 @@ impl Turn {
             let heads = heads.chain(self.lapsed.front().map(|head| (head, None)));
             let Some((head, from)) = heads.min() else { return Ok(None) };
             let has_room = head.group.is_empty()
+                || head.has_place
                 || busy.has_room(session, &self.lane.0, &head.group, head.most)?;
             let row = head.row;
             match from {
@@ -256,7 +263,7 @@ impl Stream {
         if self.is_whole || !self.found.is_empty() {
             return Ok(());
         }
-        let sql = "SELECT priority, run_at_us, id, row, group_name, coalesce(group_most, 0)
+        let sql = "SELECT priority, run_at_us, id, row, group_name, coalesce(group_most, 0), 0
                    FROM executions INDEXED BY executions_ready
                    WHERE state = 'queued' AND is_delayed = 0 AND owner = ?1
                    AND namespace_canonical = ?2 AND group_name = ?3
@@ -270,16 +277,16 @@ impl Stream {
     }
 }
 
-impl Busy {
-    fn at(now: i64) -> Self {
-        Self { now, held: None }
+impl<'a> Busy<'a> {
+    fn at(now: i64, asks: &'a Worker) -> Self {
+        Self { now, asks, held: None }
     }
 
     /// Takes a place in the group, if it has one.
     fn has_room(&mut self, session: &Session, owner: &str, group: &str, most: u32) -> Work<bool> {
         let held = match &mut self.held {
             Some(held) => held,
-            empty @ None => empty.insert(held_by_group(session, self.now)?),
+            empty @ None => empty.insert(held_by_group(session, self.now, self.asks)?),
         };
         let held = held.entry((owner.to_owned(), group.to_owned())).or_default();
         let has_room = *held < most;
@@ -288,12 +295,18 @@ impl Busy {
     }
 }
 
-fn held_by_group(session: &Session, now: i64) -> Work<HashMap<(String, String), u32>> {
+fn held_by_group(
+    session: &Session,
+    now: i64,
+    asks: &Worker,
+) -> Work<HashMap<(String, String), u32>> {
     let sql = "SELECT owner, group_name, count(*) FROM executions INDEXED BY executions_running
-               WHERE state = 'running' AND lease_until_us > ?1 AND group_name <> ''
+               WHERE state = 'running' AND (lease_until_us > ?1 OR worker = ?2)
+               AND group_name <> ''
                GROUP BY owner, group_name";
-    let held =
-        all(session, sql, [now], |cells| Ok(((cells.next()?, cells.next()?), cells.next()?)));
+    let held = all(session, sql, params![now, asks.0], |cells| {
+        Ok(((cells.next()?, cells.next()?), cells.next()?))
+    });
     Ok(held?.into_iter().collect())
 }
 

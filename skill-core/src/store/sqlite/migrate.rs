@@ -1,6 +1,6 @@
 //! Brings a file to the schema that this program knows.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -29,11 +29,14 @@ const MIGRATIONS: &[&str] = &[
 /// there is no room for the copy.
 pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<()> {
     let steps = || -> Work<()> {
-        let found = version(connection)?;
-        if (1..MIGRATIONS.len()).contains(&found) {
-            let copy = path.with_added_extension(format!("schema-{found}"));
+        let (found, known) = (version(connection)?, MIGRATIONS.len());
+        if known < found {
+            return Err(too_new(found, known, kept_copy(path, known).as_deref()).into());
+        }
+        if (1..known).contains(&found) {
+            let copy = copy_of(path, found);
             file::copy(connection, &copy)?;
-            let (known, copy) = (MIGRATIONS.len(), copy.display());
+            let copy = copy.display();
             tracing::warn!("the store goes from schema {found} to {known}; as it was: {copy}");
         }
         apply(connection, MIGRATIONS)
@@ -52,16 +55,35 @@ fn version(connection: &Connection) -> Work<usize> {
     Ok(connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))? as usize)
 }
 
+/// Where the file is kept as it was at a schema.
+fn copy_of(path: &Path, schema: usize) -> PathBuf {
+    path.with_added_extension(format!("schema-{schema}"))
+}
+
+/// The latest copy that a program can read that knows so many steps.
+fn kept_copy(path: &Path, known: usize) -> Option<PathBuf> {
+    let mut copies = (1..=known).rev().map(|schema| copy_of(path, schema));
+    copies.find(|copy| copy.exists())
+}
+
+fn too_new(found: usize, known: usize, copy: Option<&Path>) -> Error {
+    let way_back = match copy {
+        Some(copy) => format!("put {} in its place, which is as it was before", copy.display()),
+        None => "restore a backup".to_owned(),
+    };
+    let message = format!(
+        "the store is at schema {found}, this program knows {known}: \
+         use the newer program, or {way_back}"
+    );
+    Error::new(ErrorKind::Unavailable, message)
+}
+
 fn apply(connection: &Connection, steps: &[&str]) -> Work<()> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     let found = version(&transaction)?;
     let known = steps.len();
     let Some(missing) = steps.get(found..) else {
-        let message = format!(
-            "the store is at schema {found}, this program knows {known}: \
-             use the newer program or restore a backup"
-        );
-        return Err(Error::new(ErrorKind::Unavailable, message).into());
+        return Err(too_new(found, known, None).into());
     };
     for step in missing {
         transaction.execute_batch(step)?;
@@ -159,5 +181,25 @@ mod tests {
         migrate(&fresh, &dir.path().join("fresh.db")).unwrap();
         let names = std::fs::read_dir(dir.path()).unwrap().count();
         assert_eq!(names, 3);
+    }
+
+    #[test]
+    fn an_older_program_names_both_schemas_and_the_copy_it_can_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("skill.db");
+        let connection = Connection::open(&path).unwrap();
+        let newer = MIGRATIONS.len() + 1;
+        connection.pragma_update(None, "user_version", newer as i64).unwrap();
+        let refused = || migrate(&connection, &path).unwrap_err().message().to_owned();
+        let schemas = format!("is at schema {newer}, this program knows {}", MIGRATIONS.len());
+        let plain = refused();
+        assert!(plain.contains(&schemas) && plain.contains("restore a backup"), "{plain}");
+        for schema in [1, 2, newer] {
+            std::fs::write(copy_of(&path, schema), "").unwrap();
+        }
+        let named = refused();
+        let copy = copy_of(&path, 2).display().to_string();
+        assert!(named.contains(&schemas) && named.contains(&copy), "{named}");
+        assert!(!named.contains('\n'), "{named}");
     }
 }

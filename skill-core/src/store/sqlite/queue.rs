@@ -50,7 +50,10 @@ impl QueueStore for SqliteStore {
     async fn extend(&self, leases: &[(Lease, u8)], until: Timestamp) -> Result<Vec<bool>> {
         let (leases, until) = (leases.to_vec(), until.as_microsecond());
         self.write(move |session| {
-            let sql = held!("UPDATE executions SET lease_until_us = :until, progress = :progress");
+            let sql = held!(
+                "UPDATE executions SET lease_until_us = max(lease_until_us, :until),
+                 progress = :progress"
+            );
             let extended = leases.iter().map(|(lease, progress)| {
                 let values = named_params! {
                     ":until": until,
@@ -190,7 +193,7 @@ fn enqueue(session: &Session, asked: &Enqueue) -> Work<Enqueued> {
         }
     }
     let claimed = match &asked.claimed {
-        Some(claimed) if claim::may_start(session, asked)? => Some(claimed),
+        Some(claimed) if claim::may_start(session, asked, &claimed.0)? => Some(claimed),
         Some(_) | None => None,
     };
     if claimed.is_none() && asked.most_queued <= session.waiting(&run.owner) {

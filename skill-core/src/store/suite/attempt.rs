@@ -80,6 +80,15 @@ pub(super) async fn an_extended_lease_lapses_later(store: Arc<dyn Store>) {
     assert_eq!(store.extend(&both, at(300)).await.unwrap(), [false, false]);
 }
 
+pub(super) async fn of_two_extensions_the_longer_one_stands(store: Arc<dyn Store>) {
+    let held = held(&*store).await;
+    for until in [300, 100] {
+        assert_eq!(store.extend(&[(held.lease.clone(), 1)], at(until)).await.unwrap(), [true]);
+    }
+    assert_eq!(claim(&*store, 299, 9).await, []);
+    claim_one(&*store, 300).await;
+}
+
 pub(super) async fn a_run_ends_with_its_outcome(store: Arc<dyn Store>) {
     let [first, second] = [held(&*store).await, held(&*store).await];
     let failed = Finished {

@@ -142,6 +142,23 @@ pub(super) async fn a_group_bounds_what_runs_at_once(store: Arc<dyn Store>) {
     assert_eq!(ids(&both), [id(&runs[2]), id(&runs[3])]);
 }
 
+pub(super) async fn a_jump_of_the_clock_leaves_a_group_its_bound(store: Arc<dyn Store>) {
+    let runs: Vec<_> = (0..3).map(|n| grouped(2, queued(n))).collect();
+    enqueue(&*store, &runs).await;
+    let held = claim(&*store, 9, 9).await;
+    // Their leases have lapsed by the time of day, and their worker lives.
+    let mut late = grouped(2, queued(5000));
+    late.claimed = Some((held[0].lease.worker.clone(), at(5060)));
+    enqueue(&*store, &[late]).await;
+    assert_eq!(ids(&claim(&*store, 5000, 9).await), [id(&runs[0]), id(&runs[1])]);
+    // Of a worker that is gone nothing is left.
+    let other = Claim { worker: Worker("two".into()), ..want(9000, 9) };
+    let taken = store.claim(&other).await.unwrap();
+    assert_eq!(ids(&taken), [id(&runs[0]), id(&runs[1])]);
+    assert_eq!(store.finish(&[done(&taken[0], 9001)]).await.unwrap(), [true]);
+    assert_eq!(ids(&claim(&*store, 9001, 9).await), [id(&runs[2])]);
+}
+
 pub(super) async fn a_full_group_holds_up_nobody_else(store: Arc<dyn Store>) {
     let mut runs: Vec<_> = (0..100).map(|n| grouped(1, queued(n))).collect();
     let mut other = grouped(1, queued(101));
