@@ -49,7 +49,7 @@ async fn a_run_that_ends_reaches_its_subscriber() {
             (&webhook["status"], &webhook["disabled_reason"]),
             (&json!("enabled"), &Value::Null)
         );
-        let queued = server.queued("lab-run", &json!({"n": 1})).await;
+        let queued = server.queued("lab-run", &json!({"do": "echo"})).await;
         server.ended(&queued).await;
         let page = until(&server, &webhook, |newest| newest["status"] == "delivered").await;
         let delivery = &page["items"][0];
@@ -59,7 +59,7 @@ async fn a_run_that_ends_reaches_its_subscriber() {
         let [request] = <[wiremock::Request; 1]>::try_from(received(&server).await).unwrap();
         assert_eq!(request.headers["webhook-id"].to_str().unwrap(), delivery["id"]);
         let said = request.body_json::<Value>().unwrap();
-        assert_eq!(said["data"]["result"], json!({"n": 1}));
+        assert_eq!(said["data"]["result"], json!({"do": "echo"}));
         assert_eq!(said["data"]["job_id"], json!(queued.replace("exec_", "job_")));
         let document = server.ask(Method::GET, "/openapi.json").send().await.ok(200);
         let post = &document["webhooks"]["execution.completed"]["post"];
