@@ -43,7 +43,7 @@ class World:
         work = self.work / name
         work.mkdir()
         server = Server(work, config([f"127.0.0.1:{door}" for door in doors], log="info", extra=extra))
-        _, server.first = server.key("first", "tenant_a", tier="unbounded")
+        _, server.first = server.key("first", "tenant_a")
         server.bring("mock", "tenant_a", {"access_token": "UPTOKEN_A", "refresh_token": "REFRESH_CANARY_A"})
         return server
 
