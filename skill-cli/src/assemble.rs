@@ -25,6 +25,7 @@ use skill_core::{
     record::app::Holder,
     store::sqlite::SqliteStore,
     transport::{ReqwestTransport, egress::Egress},
+    webhook,
 };
 use skill_http::{Dialects, Metrics, Server, Settings};
 use url::Url;
@@ -99,6 +100,7 @@ pub(crate) async fn parts(
         .plans(plans(config)?)
         .settings(calls(config))
         .queue(runs(config, workers))
+        .webhooks(webhooks(config, workers))
         .public_url(public.clone())
         .return_urls(config.connect.return_urls.iter().cloned())
         .wrong_keys_per_minute(config.limits.wrong_keys_per_minute)
@@ -351,6 +353,17 @@ fn runs(config: &Config, workers: Workers) -> queue::Settings {
         lease: seconds(runs.lease_s.get()),
         depth: runs.waiting_per_owner.get(),
         result_bytes: runs.result_bytes.get(),
+        drain: seconds(config.timeouts.drain_s),
+    }
+}
+
+fn webhooks(config: &Config, workers: Workers) -> webhook::Settings {
+    let webhooks = &config.webhooks;
+    webhook::Settings {
+        at_once: if workers == Workers::Here { webhooks.at_once } else { 0 },
+        at_once_per_endpoint: webhooks.at_once_per_endpoint.get(),
+        timeout: seconds(webhooks.timeout_s.get()),
+        pauses: webhooks.pauses_s.iter().copied().map(seconds).collect(),
         drain: seconds(config.timeouts.drain_s),
     }
 }

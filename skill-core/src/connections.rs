@@ -130,7 +130,8 @@ impl Connections {
     /// # Errors
     /// [`ErrorKind::Unavailable`] when the store does not answer.
     pub async fn delete(&self, connection: &Connection) -> Result<bool> {
-        let was_there = self.store.delete_connection(&connection.owner, connection.id).await?;
+        let (owner, id) = (&connection.owner, connection.id);
+        let was_there = self.store.delete_connection(owner, id, self.clock.now()).await?;
         self.changed(connection);
         Ok(was_there)
     }

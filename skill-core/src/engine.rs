@@ -29,7 +29,7 @@ use crate::{
     skill::Skill,
     store::{MemoryStore, Store},
     transport::Transport,
-    webhooks::Webhooks,
+    webhook::{self, Deliverer, Webhooks},
 };
 
 /// How long an engine that stops waits for what nobody else waits for.
@@ -64,6 +64,7 @@ struct Inner {
     executor: Arc<Executor>,
     connector: Connector,
     webhooks: Webhooks,
+    deliverer: Arc<Deliverer>,
     runs: Runs,
     plans: Plans,
     /// Calls and renewals that go on by themselves.
@@ -95,6 +96,7 @@ impl Engine {
             plans: Plans::unlimited(),
             settings: Settings::default(),
             queue: queue::Settings::default(),
+            webhooks: webhook::Settings::default(),
             public_url: None,
             return_urls: BTreeSet::new(),
             wrong_keys_per_minute: 60,
@@ -221,15 +223,16 @@ impl Engine {
         self.0.parts.store.ping().await
     }
 
-    /// Takes no more runs and begins none: what is under way goes on.
+    /// Takes no more runs and begins none, and no delivery: what is under way goes on.
     pub fn close(&self) {
         self.0.runs.shared.close();
+        self.0.deliverer.close();
     }
 
     /// Takes no more runs, lets those under way end within their time and gives the others back to
     /// the queue, as the first part of [`Engine::stop`]: calls under way go on.
     pub async fn drain(&self) {
-        self.0.runs.shared.stop().await;
+        tokio::join!(self.0.runs.shared.stop(), self.0.deliverer.stop());
     }
 
     /// Stops: takes no more calls, lets runs under way end within their time and gives the others
@@ -255,6 +258,7 @@ impl Engine {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.runs.shared.kill();
+        self.deliverer.kill();
     }
 }
 
@@ -280,6 +284,7 @@ pub struct Builder {
     plans: Plans,
     settings: Settings,
     queue: queue::Settings,
+    webhooks: webhook::Settings,
     public_url: Option<Url>,
     return_urls: BTreeSet<String>,
     wrong_keys_per_minute: u32,
@@ -355,6 +360,12 @@ impl Builder {
         self
     }
 
+    /// Bounds messages to subscribers, and says when they are tried again.
+    pub fn webhooks(mut self, webhooks: webhook::Settings) -> Self {
+        self.webhooks = webhooks;
+        self
+    }
+
     /// Says how people reach the engine's pages: the base of every link and of the redirect URL.
     pub fn public_url(mut self, url: Url) -> Self {
         self.public_url = Some(url);
@@ -424,6 +435,7 @@ impl Builder {
         let runs = Runs::start(needed, self.queue).await?;
         Ok(Engine(Arc::new(Inner {
             webhooks: parts.webhooks(),
+            deliverer: parts.deliverer(&runs, self.webhooks).await?,
             plans: self.plans,
             parts,
             executor,

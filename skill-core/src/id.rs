@@ -186,6 +186,14 @@ id!(
     WebhookId, "hook_"
 );
 id!(
+    /// Names one message to a subscriber, in every attempt to deliver it.
+    ///
+    /// ```
+    /// assert_eq!(skill_core::id::DeliveryId::PREFIX, "msg_");
+    /// ```
+    DeliveryId, "msg_"
+);
+id!(
     /// Names one request to the server, in answers and in logs.
     ///
     /// ```

@@ -26,10 +26,10 @@ pub mod access;
 pub mod link;
 pub mod connections;
 pub mod apps;
-pub mod webhooks;
 pub mod executor;
 pub mod queue;
 pub mod connect;
+pub mod webhook;
 pub mod engine;
 
 pub use crate::{

@@ -15,7 +15,7 @@ use metrics_exporter_prometheus::{
 use skill_core::{
     executor::{Event, Observer},
     name::Slug,
-    record::execution::Execution,
+    record::{delivery::Next, execution::Execution},
 };
 
 /// Bounds of the buckets of durations, in seconds.
@@ -145,6 +145,18 @@ impl Metrics {
         self.count("skill_run_events_total", &run.action.namespace, ("event", event));
     }
 
+    /// Counts attempts to deliver messages: whom they go to is no label, for that is not bounded.
+    fn delivered(&self, next: Next) {
+        let outcome = match next {
+            Next::Delivered => "delivered",
+            Next::Again(_) => "failed",
+            Next::Dead => "dead",
+            Next::Undone => "undone",
+        };
+        let labels = vec![Label::from_static_parts("outcome", outcome)];
+        self.counter("skill_webhook_attempts_total", labels).increment(1);
+    }
+
     fn ended(&self, run: &Execution) {
         let of = &run.action.namespace;
         let outcome = run.error.map_or(run.state.as_str(), |kind| kind.as_str());
@@ -194,6 +206,7 @@ impl Observer for Metrics {
             Event::Repeated { integration, reason } => {
                 self.count("skill_repeats_total", integration, ("reason", reason));
             }
+            Event::Delivery(next) => self.delivered(*next),
             Event::Renewed { integration, error, .. } => {
                 let outcome = error.map_or("renewed", |kind| kind.as_str());
                 self.count("skill_renewals_total", integration, ("outcome", outcome));

@@ -1,6 +1,8 @@
 //! `/openapi.json`: built from the route table and the catalogue, so that it cannot disagree with
 //! either. OpenAPI 3.1.
 
+mod webhooks;
+
 use std::collections::BTreeMap;
 
 use http::{Method, StatusCode};
@@ -13,6 +15,9 @@ use crate::{
     dialect,
     reply::Reply,
 };
+
+/// Where one subscribes to the messages that the document describes.
+const SUBSCRIPTIONS: &str = "/v1/webhooks";
 
 /// The route of the document itself.
 pub(crate) fn routes() -> Vec<Route> {
@@ -42,6 +47,7 @@ fn document(app: &App) -> Value {
             paths.insert(path, json!({"post": call(&app.table, of, info)}));
         }
     }
+    let tells = !app.hidden.contains(SUBSCRIPTIONS);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -53,6 +59,7 @@ fn document(app: &App) -> Value {
         "security": [{"bearer": []}, {"header": []}],
         "tags": tags(&catalog),
         "paths": paths,
+        "webhooks": if tells { webhooks::all() } else { Map::new() },
         "components": {
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},

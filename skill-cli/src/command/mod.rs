@@ -16,6 +16,7 @@ pub(crate) mod runs;
 pub(crate) mod serve;
 pub(crate) mod tools;
 mod watch;
+pub(crate) mod webhooks;
 
 /// Whose data a command works on.
 #[derive(Debug, clap::Args)]

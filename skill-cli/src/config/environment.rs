@@ -71,10 +71,12 @@ fn names(name: &str) -> Vec<String> {
 
 /// The values that a text may stand for, the likeliest first.
 fn readings(text: &str) -> Vec<Value> {
-    let list = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-    let list = Value::Array(list.map(Value::from).collect());
+    let items = || text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let list = Value::Array(items().map(Value::from).collect());
+    let numbers = items().map(|item| item.parse::<i64>().ok().map(Value::from));
+    let numbers = numbers.collect::<Option<Vec<_>>>().map(Value::Array);
     let number = text.parse::<i64>().ok().map(Value::from);
     let flag = text.parse::<bool>().ok().map(Value::from);
-    let rest = number.into_iter().chain(flag).chain([list]);
+    let rest = number.into_iter().chain(flag).chain([list]).chain(numbers);
     std::iter::once(Value::from(text)).chain(rest).collect()
 }

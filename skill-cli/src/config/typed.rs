@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) timeouts: Timeouts,
     /// Queued runs.
     pub(crate) runs: Runs,
+    /// Messages to subscribers.
+    pub(crate) webhooks: Webhooks,
     /// What may be called.
     pub(crate) egress: Egress,
     /// Connecting accounts.
@@ -141,6 +143,20 @@ pub(crate) struct Runs {
     pub(crate) waiting_per_owner: NonZero<u64>,
     /// The largest result that is kept in the database.
     pub(crate) result_bytes: NonZero<usize>,
+}
+
+/// Messages to subscribers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Webhooks {
+    /// How many are sent at once.
+    pub(crate) at_once: u32,
+    /// How many of them to one subscriber.
+    pub(crate) at_once_per_endpoint: NonZero<u32>,
+    /// How long a receiver may take.
+    pub(crate) timeout_s: NonZero<u32>,
+    /// The pauses between attempts.
+    pub(crate) pauses_s: Vec<u32>,
 }
 
 /// What may be called.

@@ -8,3 +8,4 @@ mod fixture;
 mod manage;
 mod runs;
 mod serve;
+mod webhooks;

@@ -14,11 +14,13 @@ use crate::{
     connect::Connector,
     connections::Connections,
     credential::{CredentialStore, Vault},
+    error::Result,
     executor::{Executor, Flights, History, Observer, Renewer, Settings, UnderWay},
     link::Links,
+    queue::Runs,
     store::Store,
     transport::Transport,
-    webhooks::Webhooks,
+    webhook::{self, Deliverer, Webhooks},
 };
 
 /// What the engine's modules share.
@@ -81,6 +83,16 @@ impl Parts {
             transport: self.transport.clone(),
             clock: self.clock.clone(),
         }
+    }
+
+    /// Starts to deliver what the outbox holds.
+    pub(super) async fn deliverer(
+        &self,
+        runs: &Runs,
+        settings: webhook::Settings,
+    ) -> Result<Arc<Deliverer>> {
+        let (webhooks, runs, observer) = (self.webhooks(), runs.clone(), self.observer.clone());
+        Deliverer::start(webhook::Parts { webhooks, runs, observer }, settings).await
     }
 
     pub(super) fn connector(

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::{artifact::Artifacts, clock::Clock, store::Store};
@@ -34,8 +35,22 @@ pub(super) async fn run(
                 }
             }
         }
+        prune_deliveries(&*store, before, &stop).await;
         if let Err(error) = artifacts.sweep(&*store).await {
             tracing::warn!(error = %error.log_line(), "old artifacts stay for now");
+        }
+    }
+}
+
+/// Removes deliveries that ended before `before`.
+async fn prune_deliveries(store: &dyn Store, before: Timestamp, stop: &CancellationToken) {
+    while !stop.is_cancelled() {
+        match store.prune_deliveries(before, SWEEP_ROWS).await {
+            Ok(gone) if gone >= u64::from(SWEEP_ROWS) => {}
+            Ok(_) => return,
+            Err(error) => {
+                return tracing::warn!(error = %error.log_line(), "old deliveries stay for now");
+            }
         }
     }
 }

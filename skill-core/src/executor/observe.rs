@@ -2,7 +2,12 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{error::ErrorKind, id::ConnectionId, name::Slug, record::execution::Execution};
+use crate::{
+    error::ErrorKind,
+    id::ConnectionId,
+    name::Slug,
+    record::{delivery::Next, execution::Execution},
+};
 
 /// Something that happened.
 ///
@@ -39,6 +44,8 @@ pub enum Event<'a> {
         /// Why.
         reason: &'static str,
     },
+    /// An attempt to deliver a message to a subscriber ended.
+    Delivery(Next),
     /// A grant was renewed, or could not be.
     Renewed {
         /// The integration.

@@ -1,6 +1,6 @@
 //! Looking at runs, waiting for them and stopping them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -8,10 +8,12 @@ use super::{Page, Run, Runs, Shared, live::Listener};
 use crate::{
     access::Caller,
     call::{Data, Outcome},
+    catalog::Catalog,
     clock::Deadline,
     error::{Error, ErrorKind, Result},
     executor::Kept,
     id::ExecutionId,
+    name::OwnerId,
     record::{
         execution::{Execution, State},
         scope::Scope,
@@ -41,6 +43,21 @@ impl Runs {
     pub async fn get(&self, caller: &Caller, id: ExecutionId) -> Result<Run> {
         let execution = self.execution(caller, id).await?;
         self.shared.with_bodies(execution).await
+    }
+
+    /// A run that has ended, with what is kept of it, for whoever is told about it; `None` when
+    /// there is no such run.
+    pub(crate) async fn ended(&self, owner: &OwnerId, id: ExecutionId) -> Result<Option<Run>> {
+        match self.shared.executor.history.get(owner, id).await {
+            Ok(run) => self.shared.with_bodies(run).await.map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The present catalogue.
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        self.shared.executor.catalog.load_full()
     }
 
     /// The caller's runs, the newest first, and how many match in all. A caller that acts for a

@@ -5,6 +5,7 @@
 pub mod app;
 pub mod audit;
 pub mod connection;
+pub mod delivery;
 pub mod execution;
 pub mod flow;
 pub mod key;

@@ -4,8 +4,13 @@ use jiff::Timestamp;
 
 use crate::{
     id::WebhookId,
-    name::{OwnerId, UserId},
-    record::Sealed,
+    name::{ActionName, OwnerId, UserId},
+    record::{
+        Sealed,
+        connection::Status,
+        execution::{Execution, State},
+        scope::{Scope, Scopes},
+    },
 };
 
 /// What somebody may want to be told about.
@@ -18,7 +23,7 @@ use crate::{
 pub enum Event {
     /// A run ended well.
     ExecutionCompleted,
-    /// A run ended in an error.
+    /// A run ended in any other way: in an error, or because somebody stopped it.
     ExecutionFailed,
     /// An account was connected.
     ConnectionCreated,
@@ -26,10 +31,12 @@ pub enum Event {
     ConnectionExpired,
     /// A connection was removed.
     ConnectionDeleted,
+    /// Somebody tries a subscription out. It cannot be asked for: it goes to that subscription.
+    Test,
 }
 
 impl Event {
-    /// Every event.
+    /// Every event that can be asked for.
     pub const ALL: [Self; 5] = [
         Self::ExecutionCompleted,
         Self::ExecutionFailed,
@@ -46,12 +53,36 @@ impl Event {
             Self::ConnectionCreated => "connection.created",
             Self::ConnectionExpired => "connection.expired",
             Self::ConnectionDeleted => "connection.deleted",
+            Self::Test => "webhook.test",
         }
     }
 
     /// Reads what [`Event::as_str`] wrote.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|event| event.as_str() == text)
+        Self::ALL.into_iter().chain([Self::Test]).find(|event| event.as_str() == text)
+    }
+
+    /// What the end of a run is. Nothing, for one that has not ended, and for one that another run
+    /// asked for: it is a part of that.
+    pub fn of_run(run: &Execution) -> Option<Self> {
+        match run.state {
+            _ if run.parent.is_some() => None,
+            State::Success => Some(Self::ExecutionCompleted),
+            State::Error | State::Cancelled => Some(Self::ExecutionFailed),
+            State::Queued | State::Running => None,
+        }
+    }
+
+    /// What it is that a connection goes from one status to another; from `None` when it is new,
+    /// and to `None` when it is removed. One that never worked comes and goes unnoticed.
+    pub fn of_connection(from: Option<Status>, to: Option<Status>) -> Option<Self> {
+        let has_worked = matches!(from, Some(Status::Connected | Status::Expired));
+        match to {
+            Some(Status::Connected) if !has_worked => Some(Self::ConnectionCreated),
+            Some(Status::Expired) if from != Some(Status::Expired) => Some(Self::ConnectionExpired),
+            None if has_worked => Some(Self::ConnectionDeleted),
+            Some(_) | None => None,
+        }
     }
 }
 
@@ -70,8 +101,100 @@ pub struct Subscription {
     pub events: Vec<Event>,
     /// About runs of these tools only; empty is all of them.
     pub tool_ids: Vec<String>,
+    /// The actions of these tools.
+    pub actions: Vec<ActionName>,
+    /// What whoever asked for it may see: nobody is told about anything else.
+    pub scopes: Scopes,
     /// What every message is signed with.
     pub secret: Sealed,
+    /// What it was signed with before, and until when it still is.
+    pub previous: Option<(Sealed, Timestamp)>,
+    /// Why and since when nothing is sent.
+    pub disabled: Option<Disabled>,
     /// When it was made.
     pub created_at: Timestamp,
+}
+
+impl Subscription {
+    /// Whether it wants to hear of this.
+    pub fn wants(&self, news: &News<'_>) -> bool {
+        let is_mine = self.user.is_none() || self.user.as_ref() == news.user;
+        let is_meant = match &news.about {
+            Scope::Action(action) => self.actions.is_empty() || self.actions.contains(action),
+            Scope::All | Scope::Namespace(_) => true,
+        };
+        self.disabled.is_none()
+            && self.events.contains(&news.event)
+            && is_mine
+            && is_meant
+            && self.scopes.allows(&news.about)
+    }
+}
+
+/// Something that happened, as far as it decides who is told.
+///
+/// ```
+/// use skill_core::{name::OwnerId, record::{scope::Scope, webhook::{Event, News}}};
+/// let owner = OwnerId::standard();
+/// let news = News { event: Event::Test, owner: &owner, user: None, about: Scope::All };
+/// assert_eq!(news.event.as_str(), "webhook.test");
+/// ```
+#[derive(Debug, Clone)]
+pub struct News<'a> {
+    /// What.
+    pub event: Event,
+    /// Whose.
+    pub owner: &'a OwnerId,
+    /// For whom.
+    pub user: Option<&'a UserId>,
+    /// The action, or the integration: who may not use it is not told.
+    pub about: Scope,
+}
+
+/// Why nothing is sent to a subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disabled {
+    /// Since when.
+    pub at: Timestamp,
+    /// Why, in plain words.
+    pub reason: String,
+}
+
+/// A change of a subscription.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Another secret. The present one signs as well until the time; there is no third.
+    Secret(Sealed, Timestamp),
+    /// Nothing is sent any more. One that is disabled already keeps its reason.
+    Disable(Disabled),
+    /// Messages are sent again, about these actions and as far as these scopes go.
+    Enable(Vec<ActionName>, Scopes),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_told_about_once_it_works() {
+        let [pending, connected] = [Some(Status::Pending), Some(Status::Connected)];
+        let [expired, failed] = [Some(Status::Expired), Some(Status::Error)];
+        for (from, to, event) in [
+            (None, pending, None),
+            (pending, connected, Some(Event::ConnectionCreated)),
+            (failed, connected, Some(Event::ConnectionCreated)),
+            (None, connected, Some(Event::ConnectionCreated)),
+            (connected, connected, None),
+            (expired, connected, None),
+            (connected, expired, Some(Event::ConnectionExpired)),
+            (expired, expired, None),
+            (pending, failed, None),
+            (pending, None, None),
+            (failed, None, None),
+            (connected, None, Some(Event::ConnectionDeleted)),
+            (expired, None, Some(Event::ConnectionDeleted)),
+        ] {
+            assert_eq!(Event::of_connection(from, to), event, "{from:?} {to:?}");
+        }
+    }
 }

@@ -7,6 +7,7 @@
 //! that runs `suite` against it. Promises stand in the traits' docs and are tested in the suite.
 
 mod memory;
+mod outbox;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(any(test, feature = "test-suite"))]
@@ -17,10 +18,13 @@ use std::{fmt::Debug, time::Duration};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-pub use self::memory::MemoryStore;
+pub use self::{
+    memory::MemoryStore,
+    outbox::{DeliveryFilter, OutboxStore, WebhookStore},
+};
 use crate::{
     error::Result,
-    id::{AppId, ConnectionId, ExecutionId, KeyId, WebhookId},
+    id::{AppId, ConnectionId, ExecutionId, KeyId},
     name::{OwnerId, Slug, UserId},
     record::{
         Sealed,
@@ -33,7 +37,6 @@ use crate::{
         owner::Owner,
         run::{Claim, Claimed, Enqueue, Enqueued, Finished, Lease, Step},
         usage::{Reserve, Share},
-        webhook::Subscription,
     },
 };
 
@@ -92,11 +95,17 @@ pub trait ConnectionStore {
     /// Replaces what may change: label, default, app, fields, account, status, last error, scopes,
     /// `updated_at`, `expires_at`; owner, user, integration and `created_at` stay. Making one the
     /// default takes that from the others of the same owner, user and integration. False when the
-    /// owner has no such connection.
+    /// owner has no such connection. A change of status that somebody is told about is announced,
+    /// as of `updated_at`: see [`OutboxStore`].
     async fn update_connection(&self, connection: &Connection) -> Result<bool>;
-    /// Removes a connection, its grant, lease and flows, durably, in one transaction. False when the owner has no such
-    /// connection.
-    async fn delete_connection(&self, owner: &OwnerId, id: ConnectionId) -> Result<bool>;
+    /// Removes a connection, its grant, lease and flows, durably, in one transaction, and announces
+    /// it as of `at`. False when the owner has no such connection.
+    async fn delete_connection(
+        &self,
+        owner: &OwnerId,
+        id: ConnectionId,
+        at: Timestamp,
+    ) -> Result<bool>;
 }
 
 /// Grants: sealed credentials with a revision, and the lease for renewing one.
@@ -341,18 +350,6 @@ pub trait UsageStore {
     async fn reserve(&self, owner: &OwnerId, reserve: &Reserve) -> Result<Share>;
 }
 
-/// Webhooks: subscriptions to events.
-#[async_trait]
-pub trait WebhookStore {
-    /// Keeps a new subscription, durably, unless its owner has `most` already: then nothing changes
-    /// and it returns false. Counting and keeping are one transaction.
-    async fn insert_webhook(&self, webhook: &Subscription, most: u32) -> Result<bool>;
-    /// The owner's subscriptions, the newest first.
-    async fn webhooks(&self, owner: &OwnerId) -> Result<Vec<Subscription>>;
-    /// Removes a subscription, durably. False when the owner has no such subscription.
-    async fn delete_webhook(&self, owner: &OwnerId, id: WebhookId) -> Result<bool>;
-}
-
 /// The audit.
 #[async_trait]
 pub trait AuditStore {
@@ -395,6 +392,7 @@ pub trait Store:
     + QueueStore
     + UsageStore
     + WebhookStore
+    + OutboxStore
     + AuditStore
     + MetaStore
     + Debug
@@ -415,6 +413,7 @@ impl<T> Store for T where
         + QueueStore
         + UsageStore
         + WebhookStore
+        + OutboxStore
         + AuditStore
         + MetaStore
         + Debug

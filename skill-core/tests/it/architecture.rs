@@ -192,7 +192,7 @@ fn few_modules_expose_a_secret() {
         "link.rs",
         "connect/",
         "apps.rs",
-        "webhooks.rs",
+        "webhook/",
         "executor/",
         // A key in plain text hashes itself, and is shown once to whoever made it.
         "record/key.rs",

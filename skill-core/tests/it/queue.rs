@@ -64,11 +64,14 @@ impl Clock for Flowing {
 }
 
 /// An engine whose time flows.
-async fn flowing() -> World {
+pub(crate) async fn flowing() -> World {
     flowing_over(Arc::new(MemoryStore::new()), |builder| builder).await
 }
 
-async fn flowing_over(store: Arc<dyn Store>, change: impl Fn(Builder) -> Builder) -> World {
+pub(crate) async fn flowing_over(
+    store: Arc<dyn Store>,
+    change: impl Fn(Builder) -> Builder,
+) -> World {
     let clock = Flowing::new();
     World::with(store, |builder| change(builder.clock(clock.clone()))).await
 }
@@ -79,7 +82,7 @@ fn settings(change: impl FnOnce(&mut queue::Settings)) -> queue::Settings {
     settings
 }
 
-async fn admit(engine: &Engine, caller: &Caller) -> Admitted {
+pub(crate) async fn admit(engine: &Engine, caller: &Caller) -> Admitted {
     match engine.keys().admit(caller.clone()).await.unwrap() {
         Admission::Admitted(admitted) => admitted,
         Admission::Refused(_) => panic!("no test has limits"),
@@ -87,7 +90,7 @@ async fn admit(engine: &Engine, caller: &Caller) -> Admitted {
 }
 
 impl World {
-    async fn submit(&self, call: CallRequest) -> ExecutionId {
+    pub(crate) async fn submit(&self, call: CallRequest) -> ExecutionId {
         self.submit_as(&self.caller, Submission::new(call)).await.unwrap()
     }
 
@@ -97,14 +100,14 @@ impl World {
     }
 
     /// Waits for the end of a run of the world's caller, a day at most.
-    async fn ended(&self, id: ExecutionId) -> Run {
+    pub(crate) async fn ended(&self, id: ExecutionId) -> Run {
         let deadline = Deadline::after(Duration::from_secs(24 * 3600));
         let run = self.engine.runs().wait(&self.caller, id, deadline).await.unwrap();
         assert!(run.execution.state.is_final(), "the run does not end");
         run
     }
 
-    async fn run(&self, call: CallRequest) -> Run {
+    pub(crate) async fn run(&self, call: CallRequest) -> Run {
         self.ended(self.submit(call).await).await
     }
 
@@ -113,7 +116,7 @@ impl World {
     }
 
     /// Waits until `count` requests went to `place`.
-    async fn sent_to(&self, place: &str, count: usize) {
+    pub(crate) async fn sent_to(&self, place: &str, count: usize) {
         while self.script.count(place) < count {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

@@ -1,4 +1,7 @@
-//! Webhooks: subscriptions, and where nobody may be sent.
+//! Webhooks: subscriptions, where nobody may be sent, and what is delivered.
+
+mod deliver;
+mod receivers;
 
 use std::sync::Arc;
 
@@ -12,7 +15,7 @@ use skill_core::{
         ReqwestTransport,
         egress::{Egress, HostPort},
     },
-    webhooks::NewWebhook,
+    webhook::NewWebhook,
 };
 
 use super::fixture::{World, acting_for, keyring, owner};
@@ -126,9 +129,11 @@ async fn every_problem_of_a_webhook_is_named() {
     };
     let error = create(&world.engine, &world.caller, wanted).await.unwrap_err();
     assert_eq!(fields(&error), ["url", "events", "tool_ids", "secret"]);
-    let twice = NewWebhook::new(PLACE, vec![Event::ExecutionFailed; 2]);
-    let error = create(&world.engine, &world.caller, twice).await.unwrap_err();
-    assert_eq!(fields(&error), ["events"]);
+    for events in [vec![Event::ExecutionFailed; 2], vec![Event::Test]] {
+        let wanted = NewWebhook::new(PLACE, events);
+        let error = create(&world.engine, &world.caller, wanted).await.unwrap_err();
+        assert_eq!(fields(&error), ["events"]);
+    }
 }
 
 #[tokio::test]

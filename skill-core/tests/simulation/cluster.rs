@@ -11,6 +11,7 @@ use skill_core::{
     credential::seal::Keyring,
     integration::{Integration, Overrides, declared},
     store::MemoryStore,
+    webhook,
 };
 use tokio::time::{Instant, sleep};
 
@@ -71,6 +72,7 @@ impl Cluster {
                 .clock(node.clone())
                 .integrations([desk()])
                 .queue(self.world.plan.settings())
+                .webhooks(webhook::Settings { at_once: 0, ..webhook::Settings::default() })
                 .skill(Walk::skill("walk", &node, &self.world))
                 .skill(Walk::skill("file", &node, &self.world));
             match builder.build().await {

@@ -8,25 +8,26 @@ use jiff::Timestamp;
 use skill_core::{
     Error, ErrorKind, Result,
     clock::Clock,
-    id::{AppId, ConnectionId, ExecutionId, KeyId, WebhookId},
+    id::{AppId, ConnectionId, DeliveryId, ExecutionId, KeyId, WebhookId},
     name::{OwnerId, Slug},
     record::{
         Sealed,
         app::{App, Holder},
         audit::Entry,
         connection::{Connection, ConnectionRef, Revision},
+        delivery::{self, Delivery, Settled},
         execution::{Begun, Execution, Idempotency, Recorded},
         flow::{Departure, Flow, TokenHash},
         key::{Key, KeyHash, Rotate, Rotation},
         owner::Owner,
         run::{Claim, Claimed, Enqueue, Enqueued, Finished, Lease, Step},
         usage::{Reserve, Share},
-        webhook::Subscription,
+        webhook::{Change, Subscription},
     },
     store::{
-        AppStore, AuditStore, ConnectionStore, ExecutionFilter, ExecutionStore, FlowStore,
-        GrantStore, KeyStore, MemoryStore, MetaStore, OwnerStore, QueueStore, UsageStore,
-        WebhookStore,
+        AppStore, AuditStore, ConnectionStore, DeliveryFilter, ExecutionFilter, ExecutionStore,
+        FlowStore, GrantStore, KeyStore, MemoryStore, MetaStore, OutboxStore, OwnerStore,
+        QueueStore, UsageStore, WebhookStore,
     },
 };
 
@@ -146,7 +147,7 @@ flaky! {
         fn connection(owner: &OwnerId, id: ConnectionId) -> Option<Connection>;
         fn connections(owner: &OwnerId, integration: Option<&Slug>) -> Vec<Connection>;
         fn update_connection(connection: &Connection) -> bool;
-        fn delete_connection(owner: &OwnerId, id: ConnectionId) -> bool;
+        fn delete_connection(owner: &OwnerId, id: ConnectionId, at: Timestamp) -> bool;
     }
     GrantStore {
         fn grant(at: &ConnectionRef) -> Option<(Sealed, Revision)>;
@@ -176,7 +177,21 @@ flaky! {
     WebhookStore {
         fn insert_webhook(webhook: &Subscription, most: u32) -> bool;
         fn webhooks(owner: &OwnerId) -> Vec<Subscription>;
+        fn change_webhook(owner: &OwnerId, id: WebhookId, to: &Change) -> bool;
         fn delete_webhook(owner: &OwnerId, id: WebhookId) -> bool;
+    }
+    OutboxStore {
+        fn insert_delivery(delivery: &Delivery) -> ();
+        fn claim_deliveries(want: &delivery::Claim) -> Vec<delivery::Claimed>;
+        fn settle_deliveries(settled: &[Settled]) -> Vec<bool>;
+        fn adopt_deliveries(now: Timestamp) -> u64;
+        fn next_delivery(now: Timestamp) -> Option<Timestamp>;
+        fn stirred() -> ();
+        fn deliveries(owner: &OwnerId, webhook: WebhookId, filter: &DeliveryFilter)
+            -> (Vec<Delivery>, u64);
+        fn revive_delivery(owner: &OwnerId, which: (WebhookId, DeliveryId), now: Timestamp)
+            -> Option<Delivery>;
+        fn prune_deliveries(before: Timestamp, most: u32) -> u64;
     }
     AuditStore {
         fn append_audit(entry: &Entry) -> ();

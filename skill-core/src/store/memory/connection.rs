@@ -1,13 +1,17 @@
 //! Connections in memory.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use super::{MemoryStore, Tables, exists};
 use crate::{
     error::Result,
     id::ConnectionId,
     name::{OwnerId, Slug},
-    record::connection::{Connection, Status},
+    record::{
+        connection::{Connection, Status},
+        delivery::Announcement,
+    },
     store::{ConnectionStore, abandoned},
 };
 
@@ -27,6 +31,8 @@ impl ConnectionStore for MemoryStore {
         if tables.connections.contains_key(&connection.id) {
             return Err(exists("a connection"));
         }
+        let what = Announcement::of_connection(None, Some(connection), connection.updated_at);
+        what.map_or(Ok(()), |what| tables.announce(&what))?;
         put(&mut tables, connection.clone());
         Ok(true)
     }
@@ -52,6 +58,7 @@ impl ConnectionStore for MemoryStore {
         if old.owner != connection.owner {
             return Ok(false);
         }
+        let old = old.clone();
         let new = Connection {
             user: old.user.clone(),
             integration: old.integration.clone(),
@@ -59,11 +66,18 @@ impl ConnectionStore for MemoryStore {
             last_used_at: old.last_used_at,
             ..connection.clone()
         };
+        let what = Announcement::of_connection(Some(&old), Some(&new), new.updated_at);
+        what.map_or(Ok(()), |what| tables.announce(&what))?;
         put(&mut tables, new);
         Ok(true)
     }
 
-    async fn delete_connection(&self, owner: &OwnerId, id: ConnectionId) -> Result<bool> {
+    async fn delete_connection(
+        &self,
+        owner: &OwnerId,
+        id: ConnectionId,
+        at: Timestamp,
+    ) -> Result<bool> {
         let mut tables = self.lock();
         if tables.connections.get(&id).is_none_or(|c| c.owner != *owner) {
             return Ok(false);
@@ -72,6 +86,8 @@ impl ConnectionStore for MemoryStore {
         tables.grants.remove(&id);
         tables.leases.remove(&gone.at());
         tables.flows.retain(|_, (flow, _)| flow.connection.id != id);
+        let what = Announcement::of_connection(Some(&gone), None, at);
+        what.map_or(Ok(()), |what| tables.announce(&what))?;
         Ok(true)
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     name::OwnerId,
     record::{
         Sealed,
+        delivery::Announcement,
         execution::{Begun, Execution, Idempotency, Recorded},
         run::Step,
     },
@@ -82,7 +83,7 @@ impl ExecutionStore for MemoryStore {
         let mut tables = self.lock();
         for recorded in runs {
             touch(&mut tables, &recorded.execution);
-            tables.put(recorded);
+            tables.put(recorded)?;
         }
         Ok(())
     }
@@ -173,13 +174,13 @@ impl Tables {
     }
 
     /// Adds a run that ended, or replaces what stands for it unless that is final.
-    fn put(&mut self, recorded: &Recorded) {
+    fn put(&mut self, recorded: &Recorded) -> Result<()> {
         let run = &recorded.execution;
         let runs = self.runs.entry(run.owner.clone()).or_default();
         let was_there = runs.contains_key(&run.id);
         let kept = runs.entry(run.id).or_insert_with(|| Kept::new(run.clone()));
         if was_there && kept.execution.state.is_final() {
-            return;
+            return Ok(());
         }
         kept.execution = run.clone();
         kept.input = recorded.input.clone().or_else(|| kept.input.take());
@@ -187,6 +188,12 @@ impl Tables {
         if was_there && run.state.is_final() {
             self.ended(&run.owner, run.id, recorded.replay.as_ref());
         }
+        self.announce_end(run)
+    }
+
+    /// Tells whoever wants to know that a run has ended.
+    pub(super) fn announce_end(&mut self, run: &Execution) -> Result<()> {
+        Announcement::of_run(run).map_or(Ok(()), |what| self.announce(&what))
     }
 
     /// Takes a run that ended out of the queue, and keeps the outcome for repeats; without one the

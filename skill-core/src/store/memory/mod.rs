@@ -8,6 +8,7 @@ mod flow;
 mod grant;
 mod key;
 mod meta;
+mod outbox;
 mod owner;
 mod queue;
 mod usage;
@@ -16,16 +17,17 @@ mod webhook;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use data_encoding::HEXLOWER;
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 use self::execution::Kept;
 use crate::{
     error::Error,
-    id::{self, AppId, ConnectionId, ExecutionId, FlowId, KeyId, WebhookId},
+    id::{self, AppId, ConnectionId, DeliveryId, ExecutionId, FlowId, KeyId, WebhookId},
     name::{ActionName, OwnerId},
     record::{
         Sealed,
@@ -91,6 +93,9 @@ struct Tables {
     repeats: HashMap<RepeatKey, Repeat>,
     usage: HashMap<(OwnerId, String, Window), Ledger>,
     webhooks: BTreeMap<WebhookId, Subscription>,
+    deliveries: BTreeMap<DeliveryId, outbox::Kept>,
+    /// Tells that a delivery was kept.
+    stirred: Arc<Notify>,
     audit: Vec<Entry>,
     meta: HashMap<String, Vec<u8>>,
 }

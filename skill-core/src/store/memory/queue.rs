@@ -105,7 +105,7 @@ impl QueueStore for MemoryStore {
 
     async fn finish(&self, done: &[Finished]) -> Result<Vec<bool>> {
         let mut tables = self.lock();
-        Ok(done.iter().map(|done| tables.finish(done)).collect())
+        done.iter().map(|done| tables.finish(done)).collect()
     }
 
     async fn end(
@@ -128,6 +128,7 @@ impl QueueStore for MemoryStore {
         let run = run.clone();
         kept.outcome = outcome.cloned();
         tables.ended(owner, id, outcome);
+        tables.announce_end(&run)?;
         Ok(Some(run))
     }
 
@@ -279,16 +280,16 @@ impl Tables {
         picked
     }
 
-    fn finish(&mut self, done: &Finished) -> bool {
+    fn finish(&mut self, done: &Finished) -> Result<bool> {
         let (owner, id) = (&done.lease.owner, done.lease.id);
-        let Some((run, waiting)) = self.held(&done.lease) else { return false };
+        let Some((run, waiting)) = self.held(&done.lease) else { return Ok(false) };
         let attempts = run.attempts.saturating_sub(u32::from(done.is_undone));
         *run = Execution { attempts, ..done.execution.clone() };
         if !run.state.is_final() {
             (run.state, run.progress, run.ended_at) = (State::Queued, 0, None);
             (waiting.until, waiting.may_have_happened) = (None, false);
             (waiting.work.run_at, waiting.is_due) = (done.run_at, false);
-            return true;
+            return Ok(true);
         }
         let run = run.clone();
         if let Some(kept) = self.run_mut(owner, id) {
@@ -296,7 +297,8 @@ impl Tables {
         }
         self.ended(owner, id, done.outcome.as_ref());
         touch(self, &run);
-        true
+        self.announce_end(&run)?;
+        Ok(true)
     }
 }
 

@@ -4,7 +4,11 @@ use async_trait::async_trait;
 
 use super::{MemoryStore, exists};
 use crate::{
-    error::Result, id::WebhookId, name::OwnerId, record::webhook::Subscription, store::WebhookStore,
+    error::Result,
+    id::WebhookId,
+    name::OwnerId,
+    record::webhook::{Change, Subscription},
+    store::WebhookStore,
 };
 
 #[async_trait]
@@ -25,6 +29,23 @@ impl WebhookStore for MemoryStore {
     async fn webhooks(&self, owner: &OwnerId) -> Result<Vec<Subscription>> {
         let tables = self.lock();
         Ok(tables.webhooks.values().rev().filter(|known| known.owner == *owner).cloned().collect())
+    }
+
+    async fn change_webhook(&self, owner: &OwnerId, id: WebhookId, to: &Change) -> Result<bool> {
+        let mut tables = self.lock();
+        let known = tables.webhooks.get_mut(&id).filter(|known| known.owner == *owner);
+        let Some(known) = known else { return Ok(false) };
+        match to.clone() {
+            Change::Secret(secret, until) => {
+                let before = std::mem::replace(&mut known.secret, secret);
+                known.previous = Some((before, until));
+            }
+            Change::Disable(disabled) => _ = known.disabled.get_or_insert(disabled),
+            Change::Enable(actions, scopes) => {
+                (known.actions, known.scopes, known.disabled) = (actions, scopes, None);
+            }
+        }
+        Ok(true)
     }
 
     async fn delete_webhook(&self, owner: &OwnerId, id: WebhookId) -> Result<bool> {

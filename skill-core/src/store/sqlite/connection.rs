@@ -1,18 +1,23 @@
 //! Connections in SQLite.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use rusqlite::{Connection as Database, params};
 
 use super::{
     SqliteStore,
     failure::Work,
+    outbox,
     row::{Cells, all, count, execute, first, json, micros},
 };
 use crate::{
     error::Result,
     id::{AppId, ConnectionId},
     name::{OwnerId, Slug, UserId},
-    record::connection::{Connection, Status},
+    record::{
+        connection::{Connection, Status},
+        delivery::Announcement,
+    },
     store::{ConnectionStore, abandoned},
 };
 
@@ -66,6 +71,8 @@ impl ConnectionStore for SqliteStore {
             if new.is_default {
                 Rivals::of(&new).step_back(database)?;
             }
+            let what = Announcement::of_connection(None, Some(&new), new.updated_at);
+            outbox::announce(database, what)?;
             insert(database, &new).map(|()| true)
         })
         .await
@@ -102,17 +109,23 @@ impl ConnectionStore for SqliteStore {
             if new.is_default {
                 Rivals::of(&old).step_back(database)?;
             }
+            let what = Announcement::of_connection(Some(&old), Some(&new), new.updated_at);
+            outbox::announce(database, what)?;
             update(database, &new).map(|()| true)
         })
         .await
     }
 
-    async fn delete_connection(&self, owner: &OwnerId, id: ConnectionId) -> Result<bool> {
+    async fn delete_connection(
+        &self,
+        owner: &OwnerId,
+        id: ConnectionId,
+        at: Timestamp,
+    ) -> Result<bool> {
         let owner = owner.clone();
         self.write(move |database| {
-            if find(database, &owner, id)?.is_none() {
-                return Ok(false);
-            }
+            let Some(gone) = find(database, &owner, id)? else { return Ok(false) };
+            outbox::announce(database, Announcement::of_connection(Some(&gone), None, at))?;
             // The grant goes with it: it refers to it.
             execute(database, "DELETE FROM connections WHERE id = ?1", [id.to_string()])?;
             let sql = "DELETE FROM flows WHERE connection_id = ?1 AND owner = ?2";

@@ -9,7 +9,7 @@ use rusqlite::{Connection, named_params, params};
 use super::{
     SqliteStore,
     failure::{Failure, Work},
-    listing, recorded, repeat,
+    listing, outbox, recorded, repeat,
     row::{Cells, all, execute, first, json, micros},
     tally::Session,
 };
@@ -327,7 +327,8 @@ pub(super) fn find(
 pub(super) fn put(session: &Session, recorded: &Recorded) -> Work<()> {
     let run = &recorded.execution;
     if let Some(row) = insert(session, run, &Place::default())? {
-        return keep_bodies(session, row, recorded.input.as_ref(), recorded.outcome.as_ref());
+        keep_bodies(session, row, recorded.input.as_ref(), recorded.outcome.as_ref())?;
+        return outbox::announce_end(session, run);
     }
     let found = find(session, &run.owner, run.id)?;
     let (row, old) = found.ok_or_else(|| Failure::unreadable("run"))?;
@@ -361,13 +362,14 @@ pub(super) fn keep_bodies(
     Ok(())
 }
 
-/// Removes the steps of a run that ended, and keeps the outcome for repeats.
+/// Announces the end of a run, removes its steps, and keeps the outcome for repeats.
 pub(super) fn ended(
     session: &Session,
     row: i64,
     run: &Execution,
     replay: Option<&Sealed>,
 ) -> Work<()> {
+    outbox::announce_end(session, run)?;
     execute(session, "DELETE FROM execution_steps WHERE run = ?1", [row])?;
     repeat::settle(session, &run.owner, run.id, replay)
 }

@@ -16,6 +16,7 @@ mod key;
 mod listing;
 mod meta;
 mod migrate;
+mod outbox;
 mod owner;
 mod queue;
 mod reader;
@@ -27,9 +28,10 @@ mod usage;
 mod webhook;
 mod writer;
 
-use std::{fmt, path::Path};
+use std::{fmt, path::Path, sync::Arc};
 
 use rusqlite::Connection;
+use tokio::sync::Notify;
 
 use self::{failure::Work, reader::Readers, tally::Session, writer::Writer};
 use crate::error::Result;
@@ -51,6 +53,8 @@ pub struct SqliteStore {
     // Dropped in this order: the writer's last checkpoint finds no reader in its way.
     readers: Readers,
     writer: Writer,
+    /// Tells that a delivery was kept.
+    stirred: Arc<Notify>,
 }
 
 impl SqliteStore {
@@ -65,9 +69,11 @@ impl SqliteStore {
         let lock = file::lock(path)?;
         let writer = file::connect_writer(path)?;
         migrate::migrate(&writer, path)?;
-        let session = Session::of(writer).map_err(|failure| file::opening(path, failure))?;
+        let stirred = Arc::new(Notify::new());
+        let session = Session::of(writer, stirred.clone());
+        let session = session.map_err(|failure| file::opening(path, failure))?;
         let readers = Readers::start(path)?;
-        Ok(Self { readers, writer: Writer::start(session, lock)? })
+        Ok(Self { readers, writer: Writer::start(session, lock)?, stirred })
     }
 
     /// How many transactions were committed since the store was opened: a figure for benchmarks.

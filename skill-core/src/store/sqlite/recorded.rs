@@ -9,6 +9,7 @@ use rusqlite::{CachedStatement, ErrorCode, ToSql};
 use super::{
     execution::{duration, put},
     failure::{Failure, Work},
+    outbox,
     row::micros,
     tally::Session,
 };
@@ -55,8 +56,10 @@ pub(super) fn record(session: &Session, runs: &[Recorded]) -> Work<()> {
     let rest = several.remainder();
     for runs in several {
         if insert(session, runs)? {
-            runs.iter()
-                .for_each(|run| session.moved(&run.execution, None, Some(run.execution.state)));
+            for run in runs.iter().map(|recorded| &recorded.execution) {
+                session.moved(run, None, Some(run.state));
+                outbox::announce_end(session, run)?;
+            }
         } else {
             // The store has one of them. Nothing of the statement was kept.
             runs.iter().try_for_each(|recorded| put(session, recorded))?;

@@ -2,9 +2,16 @@
 //! wait, for the queue's depth. They are summed up beside the connection and written once for all
 //! commands of a commit.
 
-use std::{cell::RefCell, collections::HashMap, hash::Hash, ops::Deref};
+use std::{
+    cell::{Cell, RefCell},
+    collections::{HashMap, HashSet},
+    hash::Hash,
+    ops::Deref,
+    sync::Arc,
+};
 
 use rusqlite::{Connection, params};
+use tokio::sync::Notify;
 
 use super::{
     failure::Work,
@@ -19,6 +26,12 @@ use crate::{
 pub(super) struct Session {
     connection: Connection,
     tally: RefCell<Tally>,
+    /// The owners who want to be told about anything, once somebody asked.
+    subscribers: RefCell<Option<HashSet<OwnerId>>>,
+    /// A delivery was kept in the commit that is being made.
+    has_news: Cell<bool>,
+    /// Hears of it when the commit is made.
+    stirred: Arc<Notify>,
 }
 
 /// Under which a listing counts.
@@ -48,7 +61,7 @@ struct Changes {
 
 impl Session {
     /// Takes the connection, and reads what waits in the file.
-    pub(super) fn of(connection: Connection) -> Work<Self> {
+    pub(super) fn of(connection: Connection, stirred: Arc<Notify>) -> Work<Self> {
         let read = |cells: &mut Cells<'_>| {
             Ok((cells.parsed(|text| OwnerId::parse(text).ok())?, cells.next::<i64>()?))
         };
@@ -61,7 +74,33 @@ impl Session {
                        WHERE state = 'queued' AND is_delayed = 1 GROUP BY owner)
                    GROUP BY owner";
         let waiting = all(&connection, sql, [], read)?.into_iter().collect();
-        Ok(Self { connection, tally: RefCell::new(Tally { waiting, ..Tally::default() }) })
+        let tally = RefCell::new(Tally { waiting, ..Tally::default() });
+        let (subscribers, has_news) = (RefCell::new(None), Cell::new(false));
+        Ok(Self { connection, tally, subscribers, has_news, stirred })
+    }
+
+    /// Whether the owner wants to be told about anything: hardly anybody does, and every run that
+    /// ends asks.
+    pub(super) fn has_subscriber(&self, owner: &OwnerId) -> Work<bool> {
+        if let Some(known) = &*self.subscribers.borrow() {
+            return Ok(known.contains(owner));
+        }
+        let read = |cells: &mut Cells<'_>| cells.parsed(|text| OwnerId::parse(text).ok());
+        let sql = "SELECT DISTINCT owner FROM webhooks WHERE disabled_at_us IS NULL";
+        let known = all(&self.connection, sql, [], read)?.into_iter().collect::<HashSet<_>>();
+        let has = known.contains(owner);
+        *self.subscribers.borrow_mut() = Some(known);
+        Ok(has)
+    }
+
+    /// A subscription is changed: who has one is looked up anew.
+    pub(super) fn forget_subscribers(&self) {
+        *self.subscribers.borrow_mut() = None;
+    }
+
+    /// A delivery is kept: whoever sends them hears of it after the commit.
+    pub(super) fn stir(&self) {
+        self.has_news.set(true);
     }
 
     /// Notes that the run, as it stands with `to`, stood with `from` before.
@@ -103,6 +142,7 @@ impl Session {
     /// The command was undone.
     pub(super) fn forget_command(&self) {
         self.tally.borrow_mut().command = Changes::default();
+        self.forget_subscribers();
     }
 
     /// Writes what the commands changed.
@@ -129,12 +169,17 @@ impl Session {
         let tally = &mut *self.tally.borrow_mut();
         merge(&mut tally.waiting, &mut tally.group.waiting);
         tally.waiting.retain(|_, waiting| *waiting != 0);
+        if self.has_news.take() {
+            self.stirred.notify_one();
+        }
     }
 
     /// The commit was undone.
     pub(super) fn forget_commit(&self) {
         let tally = &mut *self.tally.borrow_mut();
         (tally.group, tally.command) = (Changes::default(), Changes::default());
+        self.has_news.set(false);
+        self.forget_subscribers();
     }
 }
 

@@ -73,7 +73,7 @@ pub(super) async fn no_connection_is_the_default_by_itself(store: Arc<dyn Store>
     assert_eq!(default_ids(&*store).await, []);
     let wanted = Connection { is_default: true, ..first.clone() };
     assert!(store.update_connection(&wanted).await.unwrap());
-    assert!(store.delete_connection(&acme(), first.id).await.unwrap());
+    assert!(store.delete_connection(&acme(), first.id, at(9)).await.unwrap());
     assert_eq!(default_ids(&*store).await, []);
 }
 
@@ -124,7 +124,7 @@ pub(super) async fn deleting_a_connection_deletes_what_belongs_to_it(store: Arc<
     store.replace_grant(&gone.at(), &sealed("grant"), None).await.unwrap().unwrap();
     let hold = Duration::from_secs(60);
     assert!(store.lease_renewal(&gone.at(), "one", at(2), hold).await.unwrap());
-    assert!(store.delete_connection(&acme(), gone.id).await.unwrap());
+    assert!(store.delete_connection(&acme(), gone.id, at(9)).await.unwrap());
     assert!(store.lease_renewal(&gone.at(), "two", at(3), hold).await.unwrap());
     assert_eq!(store.connection(&acme(), gone.id).await.unwrap(), None);
     assert_eq!(store.grant(&gone.at()).await.unwrap(), None);
@@ -132,7 +132,7 @@ pub(super) async fn deleting_a_connection_deletes_what_belongs_to_it(store: Arc<
     assert_eq!(store.flow_by_link(&open.link, at(2)).await.unwrap(), None);
     let arrived = store.arrive(&leaving.state, &leaving.browser, at(3)).await.unwrap();
     assert_eq!(arrived, None);
-    assert!(!store.delete_connection(&acme(), gone.id).await.unwrap());
+    assert!(!store.delete_connection(&acme(), gone.id, at(9)).await.unwrap());
 }
 
 pub(super) async fn connections_are_capped(store: Arc<dyn Store>) {
@@ -161,7 +161,7 @@ pub(super) async fn another_owners_connection_acts_like_a_missing_one(store: Arc
     assert_eq!(store.connections(&rival(), Some(&slug("github"))).await.unwrap(), []);
     let stolen = Connection { owner: rival(), label: Some("mine".into()), ..mine.clone() };
     assert!(!store.update_connection(&stolen).await.unwrap());
-    assert!(!store.delete_connection(&rival(), mine.id).await.unwrap());
+    assert!(!store.delete_connection(&rival(), mine.id, at(9)).await.unwrap());
     assert_eq!(store.connection(&acme(), mine.id).await.unwrap(), Some(mine));
 }
 

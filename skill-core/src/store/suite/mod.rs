@@ -33,6 +33,7 @@ mod key;
 mod lease;
 mod listing;
 mod meta;
+mod outbox;
 mod owner;
 mod queue;
 mod reopen;
@@ -160,6 +161,20 @@ macro_rules! for_each_store_case {
             meta::a_fresh_store_has_an_epoch,
             meta::a_working_store_answers,
             meta::parallel_claims_agree_on_one_fact,
+            outbox::a_broken_endpoint_holds_up_nobody_else,
+            outbox::a_connection_is_announced_when_it_works_expires_and_goes,
+            outbox::a_delivery_is_claimed_once_and_settled_by_its_holder,
+            outbox::a_delivery_that_is_lost_is_due_again,
+            outbox::a_run_is_announced_once_however_it_ends,
+            outbox::adopted_deliveries_are_due_at_once,
+            outbox::another_owners_delivery_acts_like_a_missing_one,
+            outbox::deliveries_are_listed_the_newest_first,
+            outbox::endpoints_take_turns,
+            outbox::many_claimers_never_get_the_same_delivery,
+            outbox::nobody_is_told_what_is_not_theirs,
+            outbox::old_deliveries_are_pruned,
+            outbox::a_delivery_is_sent_again_by_hand,
+            outbox::what_is_kept_stirs_whoever_waits,
             owner::a_plan_is_set_and_taken_back,
             owner::an_owner_is_made_on_first_use,
             owner::parallel_first_uses_make_one_owner,
@@ -213,6 +228,8 @@ macro_rules! for_each_store_case {
             usage::what_was_not_spent_comes_back,
             usage::what_was_spent_counts,
             webhook::a_deleted_webhook_is_gone,
+            webhook::a_disabled_webhook_keeps_its_first_reason,
+            webhook::a_replaced_secret_stays_beside_the_new_one,
             webhook::a_webhook_reads_back_as_it_was_kept,
             webhook::another_owners_webhook_acts_like_a_missing_one,
             webhook::parallel_webhooks_stop_at_the_cap,

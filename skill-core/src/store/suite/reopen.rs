@@ -13,13 +13,14 @@ use crate::{
         app::{App, Holder},
         audit::{Actor, Entry},
         connection::ConnectionRef,
+        delivery::{self, Delivery, Rooms, Subject},
         execution::{Begun, Execution, Idempotency},
         flow::{Departure, Flow},
         key::Key,
         owner::Owner,
         run::{Claim, Claimed, Enqueue, Enqueued, Step, Worker},
         usage::{Reserve, Share, Window},
-        webhook::Subscription,
+        webhook::{Event, Subscription},
     },
     store::Store,
 };
@@ -35,6 +36,8 @@ struct Kept {
     runs: (Execution, Execution),
     entry: Entry,
     webhook: Subscription,
+    /// What is on its way to it, one message held.
+    deliveries: Vec<Delivery>,
     queue: Queue,
 }
 
@@ -123,6 +126,7 @@ async fn fill(store: &dyn Store) -> Kept {
     let webhook = webhook(0);
     assert!(store.insert_webhook(&webhook, 9).await.unwrap());
     store.meta_or_insert("fact", b"kept").await.unwrap();
+    let queue = fill_queue(store).await;
     Kept {
         epoch: store.meta("epoch").await.unwrap().unwrap(),
         owner,
@@ -132,9 +136,24 @@ async fn fill(store: &dyn Store) -> Kept {
         flows: (open, left, departure),
         runs: (done, begun_too),
         entry,
+        deliveries: fill_outbox(store, &webhook).await,
         webhook,
-        queue: fill_queue(store).await,
+        queue,
     }
+}
+
+/// The run that was cancelled is announced; a test is held.
+async fn fill_outbox(store: &dyn Store, webhook: &Subscription) -> Vec<Delivery> {
+    let subject = Subject::Webhook(webhook.id);
+    let test = Delivery::new(webhook, Event::Test, subject, at(1)).unwrap();
+    store.insert_delivery(&test).await.unwrap();
+    let (worker, rooms) = (Worker("one".into()), Rooms::new(1, 1, 1));
+    let want = delivery::Claim { worker, now: at(9), until: at(99), rooms, after: None };
+    let held = store.claim_deliveries(&want).await.unwrap().remove(0).delivery;
+    assert_eq!((held.id, held.attempts), (test.id, 1));
+    let (all, total) = store.deliveries(&acme(), webhook.id, &Default::default()).await.unwrap();
+    assert_eq!(total, 2);
+    all
 }
 
 async fn fill_queue(store: &dyn Store) -> Queue {
@@ -232,4 +251,7 @@ async fn look(store: &dyn Store, kept: &Kept) {
     assert_eq!(share, Share { granted: 0, others: vec![(105, 10)] });
     assert_eq!(store.audit(&acme(), 9).await.unwrap(), std::slice::from_ref(&kept.entry));
     assert_eq!(store.webhooks(&acme()).await.unwrap(), std::slice::from_ref(&kept.webhook));
+    let all = store.deliveries(&acme(), kept.webhook.id, &Default::default()).await.unwrap();
+    assert_eq!(all.0, kept.deliveries);
+    assert_eq!(store.next_delivery(at(9)).await.unwrap(), Some(at(9)), "one waits for nobody");
 }

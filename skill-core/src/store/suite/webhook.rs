@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use super::fixture::{acme, at, at_once, rival, sealed, user};
+use super::fixture::{acme, at, at_once, rival, run, sealed, user};
 use crate::{
     ErrorKind,
     id::WebhookId,
-    record::webhook::{Event, Subscription},
+    record::{
+        scope::Scopes,
+        webhook::{Change, Disabled, Event, Subscription},
+    },
     store::Store,
 };
 
@@ -19,7 +22,11 @@ pub(super) fn webhook(seconds: i64) -> Subscription {
         url: "https://hooks.example.com/skill".into(),
         events: vec![Event::ExecutionFailed],
         tool_ids: Vec::new(),
+        actions: Vec::new(),
+        scopes: Scopes::all(),
         secret: sealed("secret"),
+        previous: None,
+        disabled: None,
         created_at: at(seconds),
     }
 }
@@ -30,6 +37,10 @@ pub(super) async fn a_webhook_reads_back_as_it_was_kept(store: Arc<dyn Store>) {
         url: "https://hooks.example.com/é?a='b'\"".into(),
         events: Event::ALL.to_vec(),
         tool_ids: vec!["github-list-prs".into(), "weather".into()],
+        actions: vec![run(0).action],
+        scopes: Scopes::parse(["github", "keyed/get_item"]).unwrap(),
+        previous: Some((sealed("before"), at(7))),
+        disabled: Some(Disabled { at: at(5), reason: "it is gone".into() }),
         ..webhook(1)
     };
     for kept in [webhook(0), full] {
@@ -48,6 +59,35 @@ pub(super) async fn webhooks_are_listed_the_newest_first(store: Arc<dyn Store>) 
     }
     let listed = store.webhooks(&acme()).await.unwrap();
     assert_eq!(listed, webhooks.into_iter().rev().collect::<Vec<_>>());
+}
+
+pub(super) async fn a_replaced_secret_stays_beside_the_new_one(store: Arc<dyn Store>) {
+    let kept = webhook(0);
+    assert!(store.insert_webhook(&kept, 9).await.unwrap());
+    for (secret, before, until) in [("second", "secret", 10), ("third", "second", 20)] {
+        let change = Change::Secret(sealed(secret), at(until));
+        assert!(store.change_webhook(&acme(), kept.id, &change).await.unwrap());
+        let changed = store.webhooks(&acme()).await.unwrap().remove(0);
+        assert_eq!(changed.secret, sealed(secret));
+        assert_eq!(changed.previous, Some((sealed(before), at(until))));
+    }
+}
+
+pub(super) async fn a_disabled_webhook_keeps_its_first_reason(store: Arc<dyn Store>) {
+    let kept = webhook(0);
+    assert!(store.insert_webhook(&kept, 9).await.unwrap());
+    let disabled = |seconds, reason: &str| Disabled { at: at(seconds), reason: reason.into() };
+    for seconds in [3, 4] {
+        let change = Change::Disable(disabled(seconds, &format!("reason {seconds}")));
+        assert!(store.change_webhook(&acme(), kept.id, &change).await.unwrap());
+        let stands = store.webhooks(&acme()).await.unwrap().remove(0).disabled;
+        assert_eq!(stands, Some(disabled(3, "reason 3")));
+    }
+    let (actions, scopes) = (vec![run(0).action], Scopes::parse(["github"]).unwrap());
+    let change = Change::Enable(actions.clone(), scopes.clone());
+    assert!(store.change_webhook(&acme(), kept.id, &change).await.unwrap());
+    let stands = store.webhooks(&acme()).await.unwrap().remove(0);
+    assert_eq!(stands, Subscription { actions, scopes, ..kept });
 }
 
 pub(super) async fn a_deleted_webhook_is_gone(store: Arc<dyn Store>) {
@@ -77,5 +117,7 @@ pub(super) async fn another_owners_webhook_acts_like_a_missing_one(store: Arc<dy
     assert!(store.insert_webhook(&mine, 9).await.unwrap());
     assert_eq!(store.webhooks(&rival()).await.unwrap(), []);
     assert!(!store.delete_webhook(&rival(), mine.id).await.unwrap());
+    let change = Change::Secret(sealed("stolen"), at(9));
+    assert!(!store.change_webhook(&rival(), mine.id, &change).await.unwrap());
     assert_eq!(store.webhooks(&acme()).await.unwrap(), [mine]);
 }

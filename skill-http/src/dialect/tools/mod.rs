@@ -1,6 +1,7 @@
 //! The *tools* dialect: a catalogue of tools that are invoked at once or queued, and their runs.
 
 mod catalog;
+mod deliveries;
 mod events;
 mod executions;
 mod failure;
@@ -33,6 +34,7 @@ pub(crate) fn routes() -> impl Iterator<Item = Route> {
         result::routes(),
         keys::routes(),
         webhooks::routes(),
+        deliveries::routes(),
         quotas::routes(),
     ]
     .into_iter()

@@ -1,6 +1,7 @@
 //! The *tools* dialect.
 
 mod catalog;
+mod deliveries;
 mod events;
 mod executions;
 mod invoke;

@@ -70,7 +70,7 @@ async fn what_is_missing_wrong_or_unknown_is_named() {
         json!({"url": url, "events": []}),
         json!({"url": url, "events": ["execution.started"]}),
         json!({"url": url, "events": ["skill.completed"]}),
-        json!({"url": url, "events": ["connection.created"]}),
+        json!({"url": url, "events": ["webhook.test"]}),
         json!({"url": url, "events": ["execution.failed", "execution.failed"]}),
         json!({"url": url, "events": ["execution.failed"], "tool_ids": ["nope"]}),
         json!({"url": url, "events": ["execution.failed"], "secret": "short"}),

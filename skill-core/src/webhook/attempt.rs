@@ -1,0 +1,218 @@
+//! One attempt to deliver a message: from the claim to what becomes of it.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use http::{Method, StatusCode};
+use secrecy::SecretString;
+use url::Url;
+
+use super::{deliver::Deliverer, payload, sign};
+use crate::{
+    clock::{Deadline, Stopwatch},
+    error::{Error, ErrorKind, Result},
+    executor::{Event, retry_after},
+    id,
+    record::{
+        audit::{Actor, Entry},
+        delivery::{Claimed, Delivery, Next, Settled, Subject},
+        webhook::{Change, Disabled, Subscription},
+    },
+    transport::{Body, Outgoing, Payload},
+};
+
+/// The most bytes of a receiver's answer that are read.
+const ANSWER: usize = 64 * 1024;
+/// How long to wait after the store refused.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// What an attempt came to.
+struct Ended {
+    status: Option<u16>,
+    error: Option<String>,
+    next: Next,
+    /// The endpoint is slow or broken.
+    is_doubtful: bool,
+}
+
+impl Ended {
+    /// It was given up before anything was sent.
+    fn dead(why: impl Into<String>) -> Self {
+        Self { status: None, error: Some(why.into()), next: Next::Dead, is_doubtful: false }
+    }
+}
+
+impl Deliverer {
+    /// Delivers a message that was claimed, before `deadline`: then somebody else may have it.
+    pub(super) async fn attempt(&self, claimed: Claimed, deadline: Deadline) {
+        let Claimed { lease, delivery, subscription } = claimed;
+        let ended = match subscription {
+            None => Ended::dead("the webhook was deleted"),
+            Some(Subscription { disabled: Some(disabled), .. }) => {
+                Ended::dead(format!("the webhook is disabled: {}", disabled.reason))
+            }
+            Some(webhook) => match self.send(&delivery, &webhook, deadline).await {
+                Ok(ended) => ended,
+                // It is ours, and may pass: a store that does not answer, or a damaged record.
+                Err(error) => self.failed(&delivery, &error),
+            },
+        };
+        let at = self.now();
+        let Ended { status, error, next, is_doubtful } = ended;
+        self.settle(&Settled { lease, at, status, error, next }, deadline).await;
+        self.observer.hear(&Event::Delivery(next));
+        let mut rooms = self.rooms();
+        rooms.give(&delivery.owner, &delivery.endpoint);
+        match is_doubtful {
+            true => rooms.doubt(&delivery.owner, &delivery.endpoint),
+            false => rooms.trust(&delivery.owner, &delivery.endpoint),
+        }
+        drop(rooms);
+        self.freed.notify_one();
+    }
+
+    async fn send(
+        &self,
+        delivery: &Delivery,
+        webhook: &Subscription,
+        deadline: Deadline,
+    ) -> Result<Ended> {
+        let data = match &delivery.subject {
+            Subject::Run(id) => match self.runs.ended(&delivery.owner, *id).await? {
+                Some(run) => payload::of_run(&run, &self.runs.catalog()),
+                None => return Ok(Ended::dead("the run is no longer kept")),
+            },
+            Subject::Connection(facts) => payload::of_connection(facts),
+            Subject::Webhook(id) => payload::of_test(id),
+        };
+        let body = payload::message(delivery, &data);
+        let secrets = self.webhooks.secrets(webhook)?;
+        let request = self.request(webhook, (delivery, body), &secrets)?;
+        let watch = Stopwatch::start();
+        let deadline = deadline.within(self.settings.timeout);
+        let answer = self.webhooks.transport.send(request, deadline).await;
+        let is_slow = watch.elapsed() > self.settings.timeout / 3;
+        Ok(match answer {
+            Ok(answer) => {
+                let asked = retry_after(&answer.headers, self.webhooks.clock.now());
+                let status = answer.status;
+                drain(answer.body).await;
+                let is_doubtful = is_slow || !status.is_success();
+                Ended { is_doubtful, ..self.answered(delivery, webhook, (status, asked)).await? }
+            }
+            Err(error) => {
+                let next = self.again(delivery, None)?;
+                Ended { status: None, error: Some(said(&error)), next, is_doubtful: true }
+            }
+        })
+    }
+
+    fn request(
+        &self,
+        webhook: &Subscription,
+        (delivery, body): (&Delivery, bytes::Bytes),
+        secrets: &[SecretString],
+    ) -> Result<Outgoing> {
+        let url = Url::parse(&webhook.url).map_err(Error::internal)?;
+        let mut request = Outgoing::new(Method::POST, url);
+        let seconds = self.webhooks.clock.now().as_second();
+        request.headers = sign::headers((delivery.id, seconds), &body, secrets)?;
+        request.body = Payload::Bytes(body);
+        Ok(request)
+    }
+
+    /// What a receiver's answer means.
+    async fn answered(
+        &self,
+        delivery: &Delivery,
+        webhook: &Subscription,
+        (status, asked): (StatusCode, Option<Duration>),
+    ) -> Result<Ended> {
+        let code = status.as_u16();
+        let ended = |error: Option<String>, next| Ended {
+            status: Some(code),
+            error,
+            next,
+            is_doubtful: false,
+        };
+        if status.is_success() {
+            return Ok(ended(None, Next::Delivered));
+        }
+        if status == StatusCode::GONE {
+            self.disable(webhook).await?;
+            return Ok(ended(Some("the receiver answered 410: it is gone".into()), Next::Dead));
+        }
+        let error = match status.is_redirection() {
+            true => format!("the receiver answered {code}: redirects are not followed"),
+            false => format!("the receiver answered {code}"),
+        };
+        Ok(ended(Some(error), self.again(delivery, asked)?))
+    }
+
+    /// Nothing is sent any more to a receiver that says it is gone.
+    async fn disable(&self, webhook: &Subscription) -> Result<()> {
+        let (store, at) = (&self.webhooks.store, self.webhooks.clock.now());
+        let reason = "the receiver answered 410 Gone".to_owned();
+        let change = Change::Disable(Disabled { at, reason });
+        if store.change_webhook(&webhook.owner, webhook.id, &change).await? {
+            let entry = Entry::new(at, Actor::System, webhook.owner.clone());
+            store.append_audit(&entry.event("webhook.disabled").target(webhook.id)).await?;
+        }
+        Ok(())
+    }
+
+    /// What becomes of a message that was not taken.
+    fn again(&self, delivery: &Delivery, asked: Option<Duration>) -> Result<Next> {
+        let random = u64::from_le_bytes(id::random()?);
+        let pause = self.settings.pause(delivery.attempts, (asked, random));
+        let at = pause.and_then(|pause| self.now().checked_add(pause).ok());
+        Ok(at.map_or(Next::Dead, Next::Again))
+    }
+
+    /// What becomes of a message that could not be made.
+    fn failed(&self, delivery: &Delivery, error: &Error) -> Ended {
+        tracing::error!(delivery = %delivery.id, error = %error.log_line(), "nothing was delivered");
+        let next = self.again(delivery, None).unwrap_or(Next::Undone);
+        let error = Some("the message could not be made".to_owned());
+        Ended { status: None, error, next, is_doubtful: true }
+    }
+
+    /// Says what became of the message. A store that does not answer is asked again as long as
+    /// nobody else has it: what has arrived should not arrive again.
+    async fn settle(&self, settled: &Settled, deadline: Deadline) {
+        loop {
+            match self.webhooks.store.settle_deliveries(std::slice::from_ref(settled)).await {
+                Ok(_) => return,
+                Err(error) if deadline.remaining() > PAUSE => {
+                    tracing::warn!(error = %error.log_line(), "the end of a delivery is not recorded yet");
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(error) => {
+                    let (id, error) = (settled.lease.id, error.log_line());
+                    return tracing::error!(delivery = %id, error, "a message will be sent again");
+                }
+            }
+        }
+    }
+}
+
+/// Reads what a receiver says beside its status, and throws it away: a connection can be used again
+/// when its answer was read. One that never ends is cut.
+async fn drain(body: Body) {
+    let Body::Chunks(mut chunks) = body else { return };
+    let mut read = 0;
+    while let Some(Ok(chunk)) = chunks.next().await {
+        read += chunk.len();
+        if read > ANSWER {
+            return;
+        }
+    }
+}
+
+/// Why nothing was taken, without an address that the receiver's name resolved to.
+fn said(error: &Error) -> String {
+    match error.kind() {
+        ErrorKind::Timeout => "the receiver did not answer in time".into(),
+        _ => error.message().replace("the service", "the receiver"),
+    }
+}

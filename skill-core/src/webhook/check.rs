@@ -1,0 +1,96 @@
+//! What a subscription may ask for, and where it may point.
+
+use std::collections::BTreeSet;
+
+use url::{Host, Url};
+
+use super::{NewWebhook, sign};
+use crate::{
+    catalog::Catalog,
+    error::{Detail, Error, Result},
+    record::webhook::Event,
+    transport::{Transport, egress::Refused},
+};
+
+/// The longest URL, in characters.
+const URL: usize = 2048;
+/// The most tools that one subscription names.
+const TOOLS: usize = 100;
+
+/// Refuses what cannot be subscribed to, with one detail per problem.
+pub(super) fn check(
+    wanted: &NewWebhook,
+    catalog: &Catalog,
+    transport: &dyn Transport,
+) -> Result<()> {
+    let problems: Vec<_> = [
+        ("url", check_url(&wanted.url, transport)),
+        ("events", check_events(&wanted.events)),
+        ("tool_ids", check_tools(&wanted.tool_ids, catalog)),
+        ("secret", wanted.secret.as_ref().map_or(Ok(()), sign::check_secret)),
+    ]
+    .into_iter()
+    .filter_map(|(field, checked)| Some(Detail::new(field, checked.err()?)))
+    .collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Error::invalid("the webhook cannot be made").details(problems))
+}
+
+/// Whether messages may go to `text`, as far as it can be told before they do.
+fn check_url(text: &str, transport: &dyn Transport) -> Result<(), String> {
+    if text.len() > URL {
+        return Err(format!("expected at most {URL} characters"));
+    }
+    // A parser drops or turns these, so that what is called is not what was read.
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || c == '\\';
+    let url = Url::parse(text).ok().filter(|_| !text.contains(is_odd));
+    let place = text.split_once("://").map_or("", |(_, rest)| rest);
+    let is_whole = |url: &Url| !place.starts_with('/') && url.port() != Some(0);
+    let url = url.filter(is_whole);
+    let url = url.ok_or("expected a URL, such as https://hooks.example.com/skill")?;
+    transport.admit(&url).map_err(|reason: Refused| reason.to_string())?;
+    let literal = match url.host() {
+        Some(Host::Ipv4(address)) => address.to_string(),
+        Some(Host::Ipv6(address)) => format!("[{address}]"),
+        Some(Host::Domain(_)) | None => return Ok(()),
+    };
+    // `https://134744072/` is 8.8.8.8, and nobody sees it.
+    let is_plain = place
+        .strip_prefix(literal.as_str())
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/', '?', '#']));
+    if is_plain { Ok(()) } else { Err("expected the address in its usual spelling".into()) }
+}
+
+fn check_events(events: &[Event]) -> Result<(), String> {
+    match events {
+        [] => Err("expected at least one event".into()),
+        _ if has_twice(events) => Err("expected every event once".into()),
+        _ if events.contains(&Event::Test) => {
+            Err("a test is sent when somebody asks for one: it is no event".into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_tools(ids: &[String], catalog: &Catalog) -> Result<(), String> {
+    if ids.len() > TOOLS {
+        return Err(format!("expected at most {TOOLS} tools"));
+    }
+    let known = ids.iter().map(|id| Ok(&catalog.tool(id).ok_or(id)?.id));
+    match known.collect::<Result<Vec<_>, &String>>() {
+        Err(id) => Err(format!("there is no tool `{}`", shortened(id))),
+        Ok(known) if has_twice(&known) => Err("expected every tool once".into()),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// A caller's text, short enough to be repeated.
+fn shortened(text: &str) -> String {
+    text.chars().take(100).flat_map(char::escape_debug).collect()
+}
+
+fn has_twice<T: Ord>(items: &[T]) -> bool {
+    items.iter().collect::<BTreeSet<_>>().len() < items.len()
+}
