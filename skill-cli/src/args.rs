@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     command::{
-        app, audit, call, config, connect, connection, connections, demo, key, plan, run, runs,
-        serve, tools,
+        app, audit, call, config, connect, connection, connections, demo, key, plan, return_url,
+        run, runs, serve, tools,
     },
     context::Global,
 };
@@ -47,6 +47,8 @@ enum Command {
     #[command(subcommand)]
     App(app::App),
     #[command(subcommand)]
+    ReturnUrl(return_url::ReturnUrl),
+    #[command(subcommand)]
     Plan(plan::Plan),
     Audit(audit::Audit),
     Config(config::Show),
@@ -68,6 +70,7 @@ impl Args {
             Command::Connection(command) => command.run(global).await,
             Command::Key(command) => command.run(global).await,
             Command::App(command) => command.run(global).await,
+            Command::ReturnUrl(command) => command.run(global).await,
             Command::Plan(command) => command.run(global).await,
             Command::Audit(command) => command.run(global).await,
             Command::Config(command) => command.run(global),

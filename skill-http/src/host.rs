@@ -8,6 +8,8 @@ use url::Url;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hosts {
     names: Vec<String>,
+    /// The names of the public URL, which are among them.
+    public: Vec<String>,
     /// The names of a loopback listener.
     loopback: Vec<String>,
     /// Whether people reach that listener itself, and not a proxy before it.
@@ -17,7 +19,8 @@ pub(crate) struct Hosts {
 impl Hosts {
     /// The public URL's host, further ones, and the loopback names of a loopback listener.
     pub(crate) fn new(public: &Url, further: &[String], listening: Option<SocketAddr>) -> Self {
-        let mut names = further.iter().map(|name| name.to_ascii_lowercase()).collect::<Vec<_>>();
+        let further = further.iter().map(|name| name.to_ascii_lowercase());
+        let mut names = Vec::new();
         if let Some(host) = public.host_str() {
             let port = public.port_or_known_default().unwrap_or(0);
             names.push(format!("{host}:{port}"));
@@ -25,12 +28,14 @@ impl Hosts {
                 names.push(host.to_owned());
             }
         }
+        let public = names.clone();
+        names.extend(further);
         let listening = listening.filter(|at| at.ip().is_loopback());
         let loopback = listening.map_or_else(Vec::new, |at| {
             ["127.0.0.1", "localhost", "[::1]"].map(|name| format!("{name}:{}", at.port())).into()
         });
         let is_direct = loopback.iter().any(|name| names.contains(name));
-        Self { names, loopback, is_direct }
+        Self { names, public, loopback, is_direct }
     }
 
     /// Whether a Host header names this server.
@@ -40,8 +45,13 @@ impl Hosts {
 
     /// Whether a Host header names this server, but as another host than its links do: a cookie
     /// that is set here would not be there when the provider sends the browser back.
-    pub(crate) fn are_another_spelling(&self, host: &str) -> bool {
-        self.is_direct && !is_among(&self.names, host) && is_among(&self.loopback, host)
+    /// A further name may be what a proxy calls us: whoever comes back under it, although it was
+    /// sent to the public one, stays.
+    pub(crate) fn is_another_name(&self, host: &str, was_sent: bool) -> bool {
+        if is_among(&self.names, host) {
+            return !was_sent && !is_among(&self.public, host);
+        }
+        self.is_direct && is_among(&self.loopback, host)
     }
 }
 
@@ -57,10 +67,19 @@ mod tests {
     fn a_loopback_name_is_another_spelling_only_where_nothing_stands_before() {
         let at = "127.0.0.1:8080".parse().ok();
         let direct = Hosts::new(&"http://127.0.0.1:8080".parse().unwrap(), &[], at);
-        assert!(direct.are_another_spelling("localhost:8080"));
-        assert!(!direct.are_another_spelling("127.0.0.1:8080"));
+        assert!(direct.is_another_name("localhost:8080", false));
+        assert!(!direct.is_another_name("127.0.0.1:8080", false));
         let proxied = Hosts::new(&"https://skill.example.com".parse().unwrap(), &[], at);
-        assert!(!proxied.are_another_spelling("127.0.0.1:8080"));
+        assert!(!proxied.is_another_name("127.0.0.1:8080", false));
+    }
+
+    #[test]
+    fn whoever_comes_under_a_further_name_is_sent_to_the_public_one_once() {
+        let public = "https://skill.example.com".parse().unwrap();
+        let hosts = Hosts::new(&public, &["old.example.com".into()], None);
+        assert!(hosts.is_another_name("old.example.com", false));
+        assert!(!hosts.is_another_name("old.example.com", true));
+        assert!(!hosts.is_another_name("skill.example.com:443", false));
     }
 
     #[test]

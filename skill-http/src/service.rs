@@ -140,6 +140,7 @@ impl Service {
             query: inbound.query,
             headers: inbound.headers,
             body,
+            address: inbound.address,
         };
         (route.handler)(context).await
     }
@@ -157,7 +158,8 @@ impl Service {
         let is_ours = hosts.are_ours(host);
         let is_open = matches!(inbound.path.as_str(), "/healthz" | "/readyz");
         let is_view = pages::is_page(&inbound.path) && inbound.method == Method::GET;
-        if is_view && (!is_ours || hosts.are_another_spelling(host)) {
+        let was_sent = pages::was_sent(&inbound.query);
+        if is_view && (!is_ours || hosts.is_another_name(host, was_sent)) {
             return Ok(Some(pages::to_public(&self.app.public_url, &inbound.path, &inbound.query)));
         }
         if is_ours || is_open {

@@ -6,7 +6,9 @@
 mod answer;
 mod body;
 mod history;
+mod keep_alive;
 mod observe;
+mod quotas;
 mod recording;
 mod renew;
 mod replay;
@@ -26,10 +28,12 @@ pub use self::{
     observe::{Event, Observer, Silent},
 };
 use self::{
+    quotas::Patience,
     recording::Recording,
     send::{Grant, Prepared},
 };
 pub(crate) use self::{
+    quotas::{Quotas, is_held_back},
     renew::{Flights, Renewer, negotiate},
     replay::{Kept, check_key, hash, read as read_outcome, write as write_outcome},
     retry::retry_after,
@@ -116,6 +120,7 @@ pub struct Executor {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) history: Arc<History>,
     pub(crate) under_way: UnderWay,
+    pub(crate) quotas: Quotas,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -126,7 +131,7 @@ impl Executor {
     /// Dropping the future ends the call at its next wait; the history then says `cancelled`.
     ///
     /// # Errors
-    /// [`ErrorKind::ScopeMissing`], [`ErrorKind::NotFound`], [`ErrorKind::RateLimited`],
+    /// [`ErrorKind::ScopeMissing`], [`ErrorKind::NotFound`], [`ErrorKind::RateLimited`] (the action's own limit, or the service's),
     /// [`ErrorKind::InvalidInput`], [`ErrorKind::NotConnected`], [`ErrorKind::ChooseConnection`], [`ErrorKind::TokenExpired`]:
     /// nothing took effect. [`ErrorKind::UpstreamUnreachable`], [`ErrorKind::UpstreamInvalid`],
     /// [`ErrorKind::Timeout`], [`ErrorKind::OutcomeUnknown`]: see
@@ -278,6 +283,8 @@ impl Executor {
             (run.connection, run.app) = (Some(connection.id), connection.app);
             self.check(connection).await?;
         }
+        let patience = sending.map_or(Patience::Until(deadline), |_| Patience::None);
+        let _place = self.enter((action, &call.action), connection.as_ref(), patience).await?;
         let fields = connection.as_ref().map_or(&NO_FIELDS, |connection| &connection.fields);
         let own = run.id.to_string();
         let key = sending.map_or(own.as_str(), |sending| sending.key);
@@ -286,7 +293,8 @@ impl Executor {
         let may_repeat = action.endpoint.info().may_repeat(true);
         let connection = connection.as_ref();
         let gate = sending.map(|sending| sending.gate);
-        let prepared = Prepared { action, connection, request, may_repeat, deadline, gate };
+        let name = &call.action;
+        let prepared = Prepared { action, name, connection, request, may_repeat, deadline, gate };
         self.send(prepared, grant, run).await
     }
 

@@ -19,6 +19,7 @@ use crate::{
     error::{Error, ErrorKind, Result, Retry},
     id,
     integration::Integration,
+    name::ActionName,
     record::{
         connection::{Connection, Revision},
         execution::Execution,
@@ -55,6 +56,7 @@ pub(crate) struct Sending<'a> {
 /// A request that is ready but for its signature.
 pub(super) struct Prepared<'a> {
     pub(super) action: &'a Operation,
+    pub(super) name: &'a ActionName,
     pub(super) connection: Option<&'a Connection>,
     pub(super) request: Outgoing,
     pub(super) may_repeat: bool,
@@ -97,6 +99,10 @@ impl Executor {
             let watch = Stopwatch::start();
             run.attempts += 1;
             let sent = self.send_once(&prepared, &grant.credential).await;
+            if let (Some(connection), Ok(answer)) = (prepared.connection, &sent) {
+                let of = (prepared.action, prepared.name);
+                self.learn(of, connection, (answer.status, &answer.headers));
+            }
             let (sent, refused) = self.judge(&**integration, sent).await;
             run.timing.upstream += watch.elapsed();
             if let Some(status) = refused {

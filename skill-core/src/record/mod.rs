@@ -8,6 +8,7 @@ pub mod connection;
 pub mod execution;
 pub mod flow;
 pub mod key;
+pub mod login;
 pub mod owner;
 pub mod run;
 pub mod scope;

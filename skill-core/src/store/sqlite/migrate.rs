@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_init.sql"),
     include_str!("../../../migrations/sqlite/0002_queue.sql"),
     include_str!("../../../migrations/sqlite/0003_webhooks.sql"),
+    include_str!("../../../migrations/sqlite/0004_accounts.sql"),
 ];
 
 /// Applies what the file at `path` has not seen, all of it or nothing. What stood in it before is
@@ -87,6 +88,7 @@ mod tests {
         "e7b2144a028fa43107b8d9a06af07679a8ed57f2f7107b52f6126bf4ad88a12f",
         "6f29f63ea02bc8ae4f43013395bc0372b3d4699dd80a0e082dc0d946fd796d34",
         "896ab864dd0d1e82d692f16f16ce879383374a96040406b32ffc2256323ab5e5",
+        "bee65dfcd9eb546a2330854513387aa20574c0b07a703fc51b968fe73088803c",
     ];
 
     #[test]
