@@ -8,12 +8,12 @@ use std::{
     collections::HashMap,
     fmt,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use data_encoding::HEXLOWER;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use crate::{
     access::{AddressLimit, Caller, Intent, Keys, NewKey, authorize},
@@ -123,7 +123,7 @@ pub enum Standing {
         /// For whom the program acts.
         by: Consent,
         /// The key that it asked for, in plain text this once.
-        key: Option<(Key, PlainKey)>,
+        key: Option<Box<(Key, PlainKey)>>,
     },
 }
 
@@ -150,10 +150,10 @@ impl Logins {
             let message = "too many logins were begun from this address";
             return Err(Error::new(ErrorKind::RateLimited, message).retry_after(after));
         }
-        let device = SecretString::from(HEXLOWER.encode(&id::random::<20>()?));
+        let device = HEXLOWER.encode(&id::random::<20>()?);
         let (person, now) = (letters()?, self.clock.now());
         let login = Login {
-            device: hash(device.expose_secret()),
+            device: hash(&device),
             code: hash(&person),
             name: asked.name,
             scopes: asked.scopes,
@@ -165,7 +165,7 @@ impl Logins {
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
         let (first, last) = person.split_at(4);
-        Ok(Codes { device, person: format!("{first}-{last}") })
+        Ok(Codes { device: device.into(), person: format!("{first}-{last}") })
     }
 
     /// What the program asks for whose code a person typed in; dashes, spaces and case do not
@@ -256,7 +256,7 @@ impl Logins {
         let Some(scopes) = scopes else { return Ok(Standing::Complete { by, key: None }) };
         let wanted = NewKey { scopes, ..NewKey::new(name, Kind::Api) };
         let key = self.keys.create(&caller, wanted).await?;
-        Ok(Standing::Complete { by, key: Some(key) })
+        Ok(Standing::Complete { by, key: Some(Box::new(key)) })
     }
 
     async fn find(&self, code: &str, address: Option<IpAddr>) -> Result<Login> {
@@ -293,7 +293,7 @@ impl Logins {
         Standing::Pending { interval: pace.interval, is_hasty }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TokenHash, Pace>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TokenHash, Pace>> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

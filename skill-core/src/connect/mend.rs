@@ -37,7 +37,9 @@ impl Connector {
     /// [`ErrorKind::InvalidInput`] when nobody can be sent there, or 100 stand in the list.
     pub async fn allow_return(&self, owner: &OwnerId, url: &str) -> Result<()> {
         let is_web = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
-        let is_plain = |url: &Url| url.fragment().is_none() && url.username().is_empty();
+        let is_plain = |url: &Url| {
+            url.fragment().is_none() && url.username().is_empty() && url.password().is_none()
+        };
         let fits = Url::parse(url).is_ok_and(|url| is_web(&url) && is_plain(&url));
         let issue = "expected an address such as https://app.example.com/done";
         if !fits || url.len() > 2000 || !url.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -29,13 +29,10 @@ const AGAIN: Duration = Duration::from_secs(3600);
 impl Executor {
     /// Renews grants that rest, until `stop`.
     pub(crate) async fn keep_alive(self: Arc<Self>, stop: CancellationToken) {
-        let round = async {
-            loop {
-                tokio::time::sleep(self.round()).await;
-                self.renew_resting(&stop).await;
-            }
-        };
-        stop.run_until_cancelled(round).await;
+        let round = || tokio::time::sleep(self.round());
+        while stop.run_until_cancelled(round()).await.is_some() {
+            stop.run_until_cancelled(self.renew_resting(&stop)).await;
+        }
     }
 
     /// How long it is until the next round.
@@ -89,6 +86,11 @@ impl Executor {
         };
         let held = held.filter(|(held, _)| integration.auth().is_renewable(held));
         let Some((_, seen)) = held else { return self.rest(connection, Duration::ZERO).await };
+        // Somebody else may have renewed it since it was listed.
+        let current = self.store.connection(&connection.owner, connection.id).await?;
+        if current.is_none_or(|current| current.rests_since != connection.rests_since) {
+            return Ok(());
+        }
         let deadline = Deadline::after(TRY);
         match self.renewer.renew(connection, integration, seen, deadline).await {
             Ok(_) => Ok(()),

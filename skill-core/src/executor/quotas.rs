@@ -113,22 +113,17 @@ impl Quotas {
         }
         let parts = used_up.entry(whose).or_default();
         parts.retain(|(_, until)| now < *until);
-        let is_news = match parts.iter_mut().find(|(known, _)| *known == part) {
-            Some((_, known)) => {
-                *known = until.max(*known);
-                false
-            }
-            None if parts.len() >= PARTS => {
-                *parts = vec![(None, until)];
-                true
-            }
-            None => {
-                parts.push((part, until));
-                true
-            }
-        };
+        if let Some((_, known)) = parts.iter_mut().find(|(known, _)| *known == part) {
+            *known = until.max(*known);
+            return false;
+        }
+        if parts.len() >= PARTS {
+            *parts = vec![(None, until)];
+        } else {
+            parts.push((part, until));
+        }
         self.count.store(used_up.len(), Ordering::Relaxed);
-        is_news
+        true
     }
 
     /// The part of the limit that an action belongs to.
@@ -174,10 +169,10 @@ impl Executor {
         let places = self.quotas.place(Whose::of(quota, connection), most);
         let place = match patience {
             Patience::None => places.try_acquire_owned().ok(),
-            Patience::Until(deadline) => match deadline.run(places.acquire_owned()).await {
-                Some(place) => Some(place.map_err(Error::internal)?),
-                None => None,
-            },
+            Patience::Until(deadline) => {
+                let place = deadline.run(places.acquire_owned()).await;
+                place.transpose().map_err(Error::internal)?
+            }
         };
         if place.is_none() {
             return Err(self.held_back(connection, SOON));

@@ -15,14 +15,14 @@ const EPOCH_MS: f64 = 1e11;
 /// The longest name of a part of a limit.
 const BUCKET: usize = 64;
 
-const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
-const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
-const X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
-const X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
-const X_RATE_REMAINING: HeaderName = HeaderName::from_static("x-rate-limit-remaining");
-const X_RATE_RESET: HeaderName = HeaderName::from_static("x-rate-limit-reset");
+static REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+static RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+static X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+static X_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+static X_RATE_REMAINING: HeaderName = HeaderName::from_static("x-rate-limit-remaining");
+static X_RATE_RESET: HeaderName = HeaderName::from_static("x-rate-limit-reset");
 /// The field of the present draft (draft-ietf-httpapi-ratelimit-headers).
-const POLICIES: HeaderName = HeaderName::from_static("ratelimit");
+static POLICIES: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Who shares what a service allows.
 ///
@@ -154,12 +154,11 @@ impl Quota {
             let reset = self.reset.as_ref().unwrap_or(&X_RESET);
             return self.pair(headers, (remaining, reset), (now, is_refusal));
         }
-        let pairs = [(REMAINING, RESET), (X_REMAINING, X_RESET), (X_RATE_REMAINING, X_RATE_RESET)];
-        let mut pairs = pairs.iter();
+        let mut pairs =
+            [(&REMAINING, &RESET), (&X_REMAINING, &X_RESET), (&X_RATE_REMAINING, &X_RATE_RESET)]
+                .into_iter();
         let said = headers.get(&POLICIES).and_then(|value| policies(value.to_str().ok()?));
-        said.or_else(|| {
-            pairs.find_map(|(left, reset)| self.pair(headers, (left, reset), (now, is_refusal)))
-        })
+        said.or_else(|| pairs.find_map(|names| self.pair(headers, names, (now, is_refusal))))
     }
 
     fn pair(

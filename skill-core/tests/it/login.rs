@@ -77,9 +77,10 @@ async fn a_program_that_wants_a_key_gets_one_with_no_more_than_it_asked_for() {
     let codes = begun(&world, Some("desk,keyed/whoami")).await;
     let (caller, _) = with_key(&world, &acme, "desk,keyed,keys").await;
     answer(&world, &caller, &codes, Word::Yes).await.unwrap();
-    let Ok(Standing::Complete { key: Some((key, plain)), .. }) = poll(&world, &codes).await else {
+    let Ok(Standing::Complete { key: Some(made), .. }) = poll(&world, &codes).await else {
         panic!()
     };
+    let (key, plain) = *made;
     assert_eq!((key.name.as_str(), &key.owner), ("laptop", &acme.owner));
     let present = world.present(plain.expose()).await.unwrap();
     assert_eq!(present.scopes, Scopes::parse(["desk,keyed/whoami"]).unwrap());

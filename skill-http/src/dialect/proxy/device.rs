@@ -1,6 +1,7 @@
 //! `/auth/device`: logging in a program that has no browser (RFC 8628, as *proxy* speaks it).
 
 use http::{Method, StatusCode};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use skill_core::{
     Error, ErrorKind,
@@ -115,7 +116,7 @@ async fn code(cx: Context) -> Result<Reply, Failure> {
     let codes = cx.app.engine.logins().begin(asked, cx.address).await?;
     let pages = cx.app.engine.pages();
     let answer = json!({
-        "device_code": secrecy::ExposeSecret::expose_secret(&codes.device),
+        "device_code": codes.device.expose_secret(),
         "user_code": codes.person,
         "verification_uri": pages.device,
         "verification_uri_complete": pages.device_of(&codes.person),
@@ -155,8 +156,9 @@ async fn token(cx: Context) -> Result<Reply, Failure> {
         }
         Ok(Standing::Complete { by, key }) => {
             let mut answer = complete(&cx, &by);
-            if let Some((key, plain)) = key {
-                answer["api_key"] = shown_key(&key);
+            if let Some(made) = key {
+                let (key, plain) = &*made;
+                answer["api_key"] = shown_key(key);
                 answer["full_key"] = plain.expose().into();
             }
             Ok(Reply::json(StatusCode::OK, &answer))
