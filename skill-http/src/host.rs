@@ -45,13 +45,13 @@ impl Hosts {
 
     /// Whether a Host header names this server, but as another host than its links do: a cookie
     /// that is set here would not be there when the provider sends the browser back.
-    /// A further name may be what a proxy calls us: whoever comes back under it, although it was
-    /// sent to the public one, stays.
-    pub(crate) fn is_another_name(&self, host: &str, was_sent: bool) -> bool {
-        if is_among(&self.names, host) {
-            return !was_sent && !is_among(&self.public, host);
-        }
-        self.is_direct && is_among(&self.loopback, host)
+    pub(crate) fn are_another_spelling(&self, host: &str) -> bool {
+        self.is_direct && !is_among(&self.names, host) && is_among(&self.loopback, host)
+    }
+
+    /// Whether a Host header names this server by a further name, which its links do not use.
+    pub(crate) fn are_further(&self, host: &str) -> bool {
+        is_among(&self.names, host) && !is_among(&self.public, host)
     }
 }
 
@@ -67,19 +67,18 @@ mod tests {
     fn a_loopback_name_is_another_spelling_only_where_nothing_stands_before() {
         let at = "127.0.0.1:8080".parse().ok();
         let direct = Hosts::new(&"http://127.0.0.1:8080".parse().unwrap(), &[], at);
-        assert!(direct.is_another_name("localhost:8080", false));
-        assert!(!direct.is_another_name("127.0.0.1:8080", false));
+        assert!(direct.are_another_spelling("localhost:8080"));
+        assert!(!direct.are_another_spelling("127.0.0.1:8080"));
         let proxied = Hosts::new(&"https://skill.example.com".parse().unwrap(), &[], at);
-        assert!(!proxied.is_another_name("127.0.0.1:8080", false));
+        assert!(!proxied.are_another_spelling("127.0.0.1:8080"));
     }
 
     #[test]
-    fn whoever_comes_under_a_further_name_is_sent_to_the_public_one_once() {
+    fn a_further_name_is_none_of_the_public_url() {
         let public = "https://skill.example.com".parse().unwrap();
         let hosts = Hosts::new(&public, &["old.example.com".into()], None);
-        assert!(hosts.is_another_name("old.example.com", false));
-        assert!(!hosts.is_another_name("old.example.com", true));
-        assert!(!hosts.is_another_name("skill.example.com:443", false));
+        assert!(hosts.are_further("OLD.example.com"));
+        assert!(!hosts.are_further("skill.example.com:443") && !hosts.are_further("evil.test"));
     }
 
     #[test]

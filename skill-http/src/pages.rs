@@ -255,15 +255,20 @@ pub(crate) fn is_page(path: &str) -> bool {
 /// Sends a browser that arrived under another name to the public one.
 pub(crate) fn to_public(public: &Url, path: &str, query: &str) -> Reply {
     let base = public.as_str().trim_end_matches('/');
-    let mark = if query.is_empty() { "" } else { "&" };
-    Reply::see_other(&format!("{base}{path}?{query}{mark}{SENT}"))
+    let mark = if query.is_empty() { "" } else { "?" };
+    Reply::see_other(&format!("{base}{path}{mark}{query}"))
 }
 
-/// What the address of a page carries to which a browser was sent from another name, so that it is
-/// sent once.
+/// What a query carries with which a browser was sent to the public name, so that it is sent once.
 const SENT: &str = "sent=1";
 
-/// Whether a browser was sent here from another name.
+/// The query of a browser that is sent to the public name.
+pub(crate) fn sent(query: &str) -> String {
+    let mark = if query.is_empty() { "" } else { "&" };
+    format!("{query}{mark}{SENT}")
+}
+
+/// Whether a browser was sent to the public name before.
 pub(crate) fn was_sent(query: &str) -> bool {
     query.split('&').any(|pair| pair == SENT)
 }
