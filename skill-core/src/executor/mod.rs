@@ -284,7 +284,7 @@ impl Executor {
             self.check(connection).await?;
         }
         let patience = sending.map_or(Patience::Until(deadline), |_| Patience::None);
-        let _place = self.enter((action, &call.action), connection.as_ref(), patience).await?;
+        let _place = self.enter(action, connection.as_ref(), patience).await?;
         let fields = connection.as_ref().map_or(&NO_FIELDS, |connection| &connection.fields);
         let own = run.id.to_string();
         let key = sending.map_or(own.as_str(), |sending| sending.key);
@@ -293,8 +293,7 @@ impl Executor {
         let may_repeat = action.endpoint.info().may_repeat(true);
         let connection = connection.as_ref();
         let gate = sending.map(|sending| sending.gate);
-        let name = &call.action;
-        let prepared = Prepared { action, name, connection, request, may_repeat, deadline, gate };
+        let prepared = Prepared { action, connection, request, may_repeat, deadline, gate };
         self.send(prepared, grant, run).await
     }
 

@@ -25,7 +25,7 @@ use crate::{
     error::{Error, ErrorKind, Result, Retry},
     id::{AppId, ConnectionId},
     integration::{Per, Quota},
-    name::{ActionName, Slug},
+    name::Slug,
     record::connection::Connection,
 };
 
@@ -127,12 +127,12 @@ impl Quotas {
     }
 
     /// The part of the limit that an action belongs to.
-    fn part(&self, quota: &Quota, action: &ActionName) -> Option<Arc<str>> {
+    fn part(&self, action: &Operation) -> Option<Arc<str>> {
+        let quota = action.integration.quota();
         if quota.per == Per::Endpoint {
-            return Some(action.name.canonical().into());
+            return Some(action.endpoint.info().name.canonical().into());
         }
-        let of = (action.namespace.clone(), action.name.clone());
-        if quota.has_buckets() { lock(&self.buckets).get(&of).cloned() } else { None }
+        if quota.has_buckets() { lock(&self.buckets).get(&named(action)).cloned() } else { None }
     }
 
     fn place(&self, whose: Whose, most: u32) -> Arc<Semaphore> {
@@ -158,13 +158,13 @@ impl Executor {
     /// many: it is free again when what comes back is dropped.
     pub(super) async fn enter(
         &self,
-        (action, name): (&Operation, &ActionName),
+        action: &Operation,
         connection: Option<&Connection>,
         patience: Patience,
     ) -> Result<Option<OwnedSemaphorePermit>> {
         let Some(connection) = connection else { return Ok(None) };
         let quota = action.integration.quota();
-        self.look(quota, name, connection)?;
+        self.look(action, connection)?;
         let Some(most) = quota.concurrent else { return Ok(None) };
         let places = self.quotas.place(Whose::of(quota, connection), most);
         let place = match patience {
@@ -178,16 +178,16 @@ impl Executor {
             return Err(self.held_back(connection, SOON));
         }
         // While it waited, somebody else may have heard that nothing is left.
-        self.look(quota, name, connection)?;
+        self.look(action, connection)?;
         Ok(place)
     }
 
-    fn look(&self, quota: &Quota, name: &ActionName, connection: &Connection) -> Result<()> {
+    fn look(&self, action: &Operation, connection: &Connection) -> Result<()> {
         if self.quotas.count.load(Ordering::Relaxed) == 0 {
             return Ok(());
         }
-        let part = self.quotas.part(quota, name);
-        let whose = Whose::of(quota, connection);
+        let part = self.quotas.part(action);
+        let whose = Whose::of(action.integration.quota(), connection);
         match self.quotas.wait(whose, part.as_deref(), self.clock.steady()) {
             Some(wait) => Err(self.held_back(connection, wait)),
             None => Ok(()),
@@ -207,21 +207,20 @@ impl Executor {
     /// Hears what an answer says of what is left.
     pub(super) fn learn(
         &self,
-        (action, name): (&Operation, &ActionName),
+        action: &Operation,
         connection: &Connection,
         (status, headers): (StatusCode, &HeaderMap),
     ) {
         let quota = action.integration.quota();
         let bucket = quota.bucket(headers).map(Arc::<str>::from);
         if let Some(bucket) = &bucket {
-            let of = (name.namespace.clone(), name.name.clone());
-            lock(&self.quotas.buckets).insert(of, bucket.clone());
+            lock(&self.quotas.buckets).insert(named(action), bucket.clone());
         }
         let now = self.clock.now();
         let said = (now, retry_after(headers, now));
         let Some(wait) = quota.used_up(status, headers, said) else { return };
         let part = match quota.per {
-            Per::Endpoint => self.quotas.part(quota, name),
+            Per::Endpoint => self.quotas.part(action),
             Per::Connection | Per::App => bucket,
         };
         let steady = self.clock.steady();
@@ -237,6 +236,11 @@ impl Executor {
 /// Whether this is the refusal of a call that was held back: nothing was sent.
 pub(crate) fn is_held_back(error: &Error) -> bool {
     error.kind() == ErrorKind::RateLimited && error.retry_state() == Retry::Safe
+}
+
+/// The names of the integration and the endpoint.
+fn named(action: &Operation) -> (Slug, Slug) {
+    (action.integration.info().slug.clone(), action.endpoint.info().name.clone())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

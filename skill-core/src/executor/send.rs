@@ -19,7 +19,6 @@ use crate::{
     error::{Error, ErrorKind, Result, Retry},
     id,
     integration::Integration,
-    name::ActionName,
     record::{
         connection::{Connection, Revision},
         execution::Execution,
@@ -56,7 +55,6 @@ pub(crate) struct Sending<'a> {
 /// A request that is ready but for its signature.
 pub(super) struct Prepared<'a> {
     pub(super) action: &'a Operation,
-    pub(super) name: &'a ActionName,
     pub(super) connection: Option<&'a Connection>,
     pub(super) request: Outgoing,
     pub(super) may_repeat: bool,
@@ -100,8 +98,8 @@ impl Executor {
             run.attempts += 1;
             let sent = self.send_once(&prepared, &grant.credential).await;
             if let (Some(connection), Ok(answer)) = (prepared.connection, &sent) {
-                let of = (prepared.action, prepared.name);
-                self.learn(of, connection, (answer.status, &answer.headers));
+                let said = (answer.status, &answer.headers);
+                self.learn(prepared.action, connection, said);
             }
             let (sent, refused) = self.judge(&**integration, sent).await;
             run.timing.upstream += watch.elapsed();
