@@ -32,6 +32,10 @@ return_urls = ["{BACK}"]
 client_id = "skill-client"
 client_secret = "skill-secret"
 
+[integrations.idle]
+client_id = "skill-client"
+client_secret = "skill-secret"
+
 [integrations.idp]
 client_id = "skill-client-post"
 client_secret = "skill-secret"
@@ -327,6 +331,65 @@ def the_provider_is_away_and_forgets(w):
     same([item["id"] for item in listed if item["integration"] == "idp"], [connection], "connections to the provider")
 
 
+def a_grant_that_rests(w):
+    """It is renewed by itself, with a token that rotates each time, and works afterwards; a kill -9
+    in between loses nothing. Mended, it keeps its id; removed, it is revoked at the service."""
+    link, connection = w.begin("idle")
+    browser, back = w.come_back(link)
+    same(browser.send("GET", back).status, 200)
+    before = w.refreshes()
+    end = time.monotonic() + 30
+    while w.refreshes() - before < 2 and time.monotonic() < end:
+        time.sleep(0.2)
+    holds(w.refreshes() - before >= 2, "nobody renewed a grant that rests")
+    w.server.stop(signal.SIGKILL)
+    w.server.start()
+    seen, end = w.refreshes(), time.monotonic() + 15
+    while w.refreshes() == seen and time.monotonic() < end:
+        time.sleep(0.2)
+    holds(w.refreshes() > seen, "nobody renewed it after the crash")
+    same(w.errors(), [], "errors at the OAuth server")
+    same(w.good("idle", "userinfo")["sub"], "alice")
+    link, again = w.begin("idle", connection=connection)
+    same(again, connection, "the id of a connection that is mended")
+    browser, back = w.come_back(link)
+    same(browser.send("GET", back).status, 200)
+    same(w.good("idle", "userinfo")["sub"], "alice")
+    revoked = w.said("grant.revoked")
+    gone = w.server.call("DELETE", f"/v1/connections/{connection}", key=w.key)
+    same(gone.status, 204, gone.text)
+    same(w.said("grant.revoked") - revoked, 1, "grants revoked at the service")
+
+
+# ---- a program that has no browser
+
+def a_program_is_logged_in(w):
+    """RFC 8628: codes, a person at the page, and the program that asks until it is told."""
+    def post(path, body, key=None):
+        return w.server.call("POST", f"/auth/device/{path}", body, key)
+
+    begun = post("code", {"name": "laptop", "scopes": ["httpbin"]}).json
+    holds(len(begun["device_code"]) == 40 and begun["user_code"][4] == "-", f"{begun}")
+    ask = {"device_code": begun["device_code"]}
+    same(post("token", ask).json["error"], "authorization_pending")
+    same(post("token", ask).json["error"], "slow_down")
+    person = Browser()
+    page = person.send("GET", begun["verification_uri"])
+    same((page.status, list(person.form()["fields"])), (200, ["user_code"]))
+    page = person.send("GET", begun["verification_uri_complete"])
+    holds("laptop" in page.text and begun["user_code"] in page.text, page.text[:600])
+    fields = urllib.parse.urlencode({"api_key": w.key, "answer": "Log it in"})
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    done = person.send("POST", begun["verification_uri_complete"], fields, kind)
+    holds(done.status == 200 and w.key not in done.text, done.text[:300])
+    told = post("token", ask).json
+    same((told["status"], told["user"]["owner"]), ("complete", "tenant_a"))
+    called = w.server.call("POST", "/v1/httpbin/get", {"params": {"q": "x"}}, told["full_key"])
+    same(called.json["status"], 200, called.text)
+    same(w.server.call("GET", "/api-keys", key=told["full_key"]).status, 403, "what it did not ask for")
+    same((post("token", ask).status, post("token", ask).json["error"]), (400, "expired_token"))
+
+
 # ---- httpbin: what went over the wire
 
 def every_place_of_a_parameter(w):
@@ -435,6 +498,21 @@ def busy_then_ready(w):
     holds(answer.json["status"] in (200, 503) and seen("POST", "busy") <= 2, f"POST: {answer.text}")
 
 
+def nothing_is_left(w):
+    """What a service says of its limit is held to: the next call is not sent, and one later is."""
+    headers = {"Content-Type": "application/json", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "3"}
+    tell("mappings", mapping("GET", "used-up", status=200, jsonBody={}, headers=headers))
+    w.good("wiremock", "read", {"fault": "used-up"})
+    held = w.call("wiremock", "read", {"fault": "used-up"})
+    same((held.status, held.json["error"]), (429, "rate_limit_exceeded"), held.text)
+    holds(1 <= int(held.header("retry-after")) <= 3, held.header("retry-after"))
+    same(seen("GET", "used-up"), 1, "requests sent")
+    time.sleep(int(held.header("retry-after")))
+    w.good("wiremock", "read", {"fault": "used-up"})
+    same(seen("GET", "used-up"), 2, "requests sent")
+    time.sleep(3)
+
+
 # ---- kill -9
 
 def kill_and_restart(w):
@@ -502,12 +580,15 @@ SCENARIOS = [
     ("OAuth: the way back", the_way_back),
     ("OAuth: one click in a browser", in_a_browser),
     ("OAuth: the provider is away, then forgets", the_provider_is_away_and_forgets),
+    ("OAuth: a grant that rests", a_grant_that_rests),
+    ("login: a program that has no browser", a_program_is_logged_in),
     ("httpbin: every place of a parameter", every_place_of_a_parameter),
     ("httpbin: every kind of answer", every_kind_of_answer),
     ("WireMock: told what to break", prepare_faults),
     *[(f"WireMock: {fault}", a_broken_connection, fault) for fault in FAULTS],
     ("WireMock: an answer that dribbles", a_dribbling_answer),
     ("WireMock: busy, then ready", busy_then_ready),
+    ("WireMock: nothing is left", nothing_is_left),
     ("kill -9: keys, connections and grants survive", kill_and_restart),
     ("no secret is readable", nothing_secret_is_readable),
     ("SIGTERM ends in order", ends_in_order),

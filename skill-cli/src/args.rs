@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     command::{
-        app, audit, call, config, connect, connection, connections, demo, key, plan, run, runs,
-        serve, tools, webhooks,
+        app, audit, call, config, connect, connection, connections, demo, key, plan, return_url,
+        run, runs, serve, tools, webhooks,
     },
     context::Global,
 };
@@ -48,6 +48,7 @@ enum Command {
     App(app::App),
     #[command(subcommand)]
     Webhooks(webhooks::Webhooks),
+    ReturnUrl(return_url::ReturnUrl),
     #[command(subcommand)]
     Plan(plan::Plan),
     Audit(audit::Audit),
@@ -71,6 +72,7 @@ impl Args {
             Command::Key(command) => command.run(global).await,
             Command::App(command) => command.run(global).await,
             Command::Webhooks(command) => command.run(global).await,
+            Command::ReturnUrl(command) => command.run(global).await,
             Command::Plan(command) => command.run(global).await,
             Command::Audit(command) => command.run(global).await,
             Command::Config(command) => command.run(global),

@@ -7,12 +7,26 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::{
     clock::Clock,
     credential::{Client, Vault},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     id::AppId,
     name::{OwnerId, Slug},
-    record::app::{App, Holder},
+    record::app::{App, Holder, Removal},
     store::Store,
 };
+
+/// Which apps a removal takes.
+///
+/// ```
+/// use skill_core::apps::Force;
+/// assert_ne!(Force::Unused, Force::Whatever);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Force {
+    /// Only one that no connection needs.
+    Unused,
+    /// Any, whatever becomes of its connections.
+    Whatever,
+}
 
 /// Every OAuth client there is.
 pub struct Apps {
@@ -37,7 +51,7 @@ impl Apps {
     /// through it go on working.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when the client id is empty.
+    /// [`ErrorKind::InvalidInput`] when the client id is empty.
     pub async fn put(
         &self,
         holder: Holder,
@@ -49,7 +63,7 @@ impl Apps {
             let issue = "expected 1 to 1024 characters";
             return Err(Error::invalid("the client id cannot be used").detail("client_id", issue));
         }
-        let known = self.store.apps(&holder, integration).await?;
+        let known = self.store.apps(&holder, Some(integration)).await?;
         let now = self.clock.now();
         let mut app = match known.into_iter().find(|app| app.client_id == client_id) {
             Some(app) if self.has_secret(&app, secret)? => return Ok(app),
@@ -69,6 +83,52 @@ impl Apps {
         Ok(app)
     }
 
+    /// The holder's apps, the newest first.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when the store does not answer.
+    pub async fn list(&self, holder: &Holder) -> Result<Vec<App>> {
+        self.store.apps(holder, None).await
+    }
+
+    /// Gives an app another secret: connections made through it go on working.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when the holder has no such app.
+    pub async fn rotate(
+        &self,
+        holder: &Holder,
+        id: AppId,
+        secret: Option<&SecretString>,
+    ) -> Result<App> {
+        let known = self.list(holder).await?.into_iter().find(|app| app.id == id);
+        let mut app = known.ok_or_else(unknown)?;
+        let sealed = secret.map(|secret| self.vault.seal_client_secret(&app, secret));
+        app.client_secret = sealed.transpose()?;
+        self.store.put_app(&app).await?;
+        Ok(app)
+    }
+
+    /// Removes an app that no connection was made through; with [`Force::Whatever`] any: what was
+    /// connected through it works until its access ends, and then has to be reconnected.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when the holder has no such app,
+    /// [`ErrorKind::Conflict`] when connections need it.
+    pub async fn remove(&self, holder: &Holder, id: AppId, force: Force) -> Result<()> {
+        match self.store.remove_app(holder, id, force == Force::Unused).await? {
+            Removal::Done => Ok(()),
+            Removal::Unknown => Err(unknown()),
+            Removal::InUse(connections) => {
+                let message = format!(
+                    "connections were made through this app: {connections}. Without it they end \
+                     with their present access"
+                );
+                Err(Error::new(ErrorKind::Conflict, message))
+            }
+        }
+    }
+
     fn has_secret(&self, app: &App, secret: Option<&SecretString>) -> Result<bool> {
         let known = self.vault.client(app)?.secret;
         Ok(known.as_ref().map(ExposeSecret::expose_secret)
@@ -78,10 +138,10 @@ impl Apps {
     /// The app a new connection is made through: the owner's newest, else the operator's.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) when the store does not answer.
+    /// [`ErrorKind::Unavailable`] when the store does not answer.
     pub async fn standard(&self, owner: &OwnerId, integration: &Slug) -> Result<Option<App>> {
         for holder in [Holder::Owner(owner.clone()), Holder::System] {
-            let newest = self.store.apps(&holder, integration).await?.into_iter().next();
+            let newest = self.store.apps(&holder, Some(integration)).await?.into_iter().next();
             if newest.is_some() {
                 return Ok(newest);
             }
@@ -93,7 +153,7 @@ impl Apps {
     /// elsewhere names none and takes the standard one.
     ///
     /// # Errors
-    /// [`ErrorKind::Internal`](crate::ErrorKind::Internal) when its secret does not open.
+    /// [`ErrorKind::Internal`] when its secret does not open.
     pub async fn client(
         &self,
         owner: &OwnerId,
@@ -106,4 +166,8 @@ impl Apps {
         };
         app.map(|app| self.vault.client(&app)).transpose()
     }
+}
+
+fn unknown() -> Error {
+    Error::not_found("there is no app with this id")
 }

@@ -23,6 +23,7 @@ use crate::{
     executor::{Executor, History, Observer, Settings, Silent},
     integration::Integration,
     link::{Links, Pages},
+    login::Logins,
     name::OwnerId,
     queue::{self, Invoked, OnDeadline, Runs, Submission},
     record::{audit::Entry, owner::Owner},
@@ -71,6 +72,8 @@ struct Inner {
     tasks: TaskTracker,
     /// What lives as long as the engine: the history and the sweep.
     workers: TaskTracker,
+    /// Cancelled when the engine begins nothing more by itself.
+    upkeep: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -149,6 +152,11 @@ impl Engine {
     /// Connecting and disconnecting accounts.
     pub fn connector(&self) -> &Connector {
         &self.0.connector
+    }
+
+    /// Logging in programs that have no browser.
+    pub fn logins(&self) -> &Logins {
+        &self.0.parts.logins
     }
 
     /// Looking connections up.
@@ -239,6 +247,7 @@ impl Engine {
     /// back to the queue, waits half a minute for what else is under way in the background, and
     /// writes the history. Calls that somebody else waits for should have ended before.
     pub async fn stop(&self) {
+        self.0.upkeep.cancel();
         self.drain().await;
         self.0.parts.history.close();
         self.0.tasks.close();
@@ -257,6 +266,7 @@ impl Engine {
 /// An engine that is dropped without [`Engine::stop`] leaves its runs where they stand.
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.upkeep.cancel();
         self.runs.shared.kill();
         self.deliverer.kill();
     }
@@ -409,16 +419,14 @@ impl Builder {
         let artifacts = Artifacts::new(kept, vault.clone(), clock.clone());
         let swept = (store.clone(), artifacts.clone(), clock.clone());
         workers.spawn(sweep::run(swept, self.history, stop.clone()));
+        let (plans, wrong) = (self.plans.clone(), self.wrong_keys_per_minute);
+        let keys = Arc::new(Keys::new(store.clone(), clock.clone(), plans, wrong)?);
         let parts = Parts {
+            logins: Logins::new(store.clone(), keys.clone(), clock.clone()),
             credentials: self.credentials.unwrap_or_else(|| vault.clone()),
             connections: Arc::new(Connections::new(store.clone(), clock.clone())),
             apps: Arc::new(Apps::new(store.clone(), vault.clone(), clock.clone())),
-            keys: Arc::new(Keys::new(
-                store.clone(),
-                clock.clone(),
-                self.plans.clone(),
-                self.wrong_keys_per_minute,
-            )?),
+            keys,
             links: Arc::new(Links::new(store.clone(), clock.clone(), pages)),
             history: History::start(store.clone(), &workers, stop.clone()),
             transport: self.transport,
@@ -429,6 +437,8 @@ impl Builder {
             clock,
         };
         let executor = Arc::new(parts.executor(catalog, self.settings, &tasks));
+        let upkeep = CancellationToken::new();
+        workers.spawn(executor.clone().keep_alive(upkeep.clone()));
         let connector = parts.connector((executor.clone(), &tasks), self.return_urls);
         let (keys, calls) = (parts.keys.clone(), tasks.clone());
         let needed = queue::Parts { executor: executor.clone(), keys, calls };
@@ -443,6 +453,7 @@ impl Builder {
             runs,
             tasks,
             workers,
+            upkeep,
             stop,
         })))
     }

@@ -24,6 +24,7 @@ pub mod skill;
 pub mod catalog;
 pub mod access;
 pub mod link;
+pub mod login;
 pub mod connections;
 pub mod apps;
 pub mod executor;

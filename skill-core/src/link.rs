@@ -38,6 +38,8 @@ pub struct Pages {
     pub callback: Url,
     /// What a plan allows, as text.
     pub limits: Url,
+    /// Where people type in the code of a program that is to be logged in.
+    pub device: Url,
 }
 
 impl Pages {
@@ -62,7 +64,15 @@ impl Pages {
             connect: page("connect/")?,
             callback: page("oauth/callback")?,
             limits: page("limits")?,
+            device: page("auth/device")?,
         })
+    }
+
+    /// The page for a program's code, with the code typed in.
+    pub fn device_of(&self, code: &str) -> Url {
+        let mut page = self.device.clone();
+        page.query_pairs_mut().append_pair("user_code", code);
+        page
     }
 }
 

@@ -207,6 +207,12 @@ impl Observer for Metrics {
                 self.count("skill_repeats_total", integration, ("reason", reason));
             }
             Event::Delivery(next) => self.delivered(*next),
+            Event::UsedUp { integration, .. } => {
+                self.count("skill_upstream_limits_total", integration, ("event", "used_up"));
+            }
+            Event::HeldBack { integration, .. } => {
+                self.count("skill_upstream_limits_total", integration, ("event", "held_back"));
+            }
             Event::Renewed { integration, error, .. } => {
                 let outcome = error.map_or("renewed", |kind| kind.as_str());
                 self.count("skill_renewals_total", integration, ("outcome", outcome));

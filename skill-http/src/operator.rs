@@ -1,16 +1,17 @@
 //! The operator's own routes. They answer at the operator's door only; elsewhere they do not exist.
 
+mod accounts;
+
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use skill_core::{
     Error,
     access::NewKey,
     call::CallRequest,
     name::{ActionName, OwnerId, Slug},
-    record::{app::Holder, key::Kind, scope::Scopes},
+    record::{key::Kind, scope::Scopes},
 };
 
 use crate::{
@@ -28,20 +29,13 @@ use crate::{
 pub(crate) fn routes() -> Vec<Route> {
     let access = || Access::Operator;
     let op = Operation::new;
-    vec![
+    let mut routes = vec![
         Route::new(
             Method::GET,
             "/_operator/status",
             access(),
             op("status", "Tell what runs here"),
             |cx| Box::pin(async move { Ok(status(&cx)) }),
-        ),
-        Route::new(
-            Method::POST,
-            "/_operator/apps",
-            access(),
-            op("add_app", "Add an OAuth client, or give it a new secret"),
-            |cx| Box::pin(add_app(cx)),
         ),
         Route::new(
             Method::POST,
@@ -71,7 +65,9 @@ pub(crate) fn routes() -> Vec<Route> {
             op("add_run", "Queue an action under its own name, with its own parameters"),
             |cx| Box::pin(add_run(cx)),
         ),
-    ]
+    ];
+    routes.extend(accounts::routes());
+    routes
 }
 
 fn status(cx: &Context) -> Reply {
@@ -83,31 +79,6 @@ fn status(cx: &Context) -> Reply {
         "integrations": slugs,
     });
     Reply::json(StatusCode::OK, &answer)
-}
-
-async fn add_app(cx: Context) -> Result<Reply, Failure> {
-    let mut body = cx.members()?;
-    let (integration, client_id) =
-        (body.required_text("integration"), body.required_text("client_id"));
-    let (secret, owner) = (body.text("client_secret").map(SecretString::from), body.text("owner"));
-    body.end()?;
-    let slug = Slug::parse(&integration)?;
-    if cx.app.engine.catalog().integration(&slug).is_none() {
-        return Err(Error::not_found(format!("there is no integration `{slug}`")).into());
-    }
-    let holder = match owner {
-        Some(owner) => Holder::Owner(OwnerId::parse(&owner)?),
-        None => Holder::System,
-    };
-    let app = cx.app.engine.apps().put(holder, &slug, &client_id, secret.as_ref()).await?;
-    let holder = app.holder.owner().map_or("system", OwnerId::as_str);
-    let answer = json!({
-        "id": app.id.to_string(),
-        "integration": app.integration.as_str(),
-        "client_id": app.client_id,
-        "holder": holder,
-    });
-    Ok(Reply::json(StatusCode::CREATED, &answer))
 }
 
 async fn add_key(cx: Context) -> Result<Reply, Failure> {

@@ -2,6 +2,8 @@
 //!
 //! Plain HTML without a script, under a policy that allows nothing else. No page holds a token.
 
+mod device;
+
 use std::sync::LazyLock;
 
 use askama::Template;
@@ -42,7 +44,7 @@ const REFERRER: &str = "same-origin";
 pub(crate) fn routes() -> Vec<Route> {
     let page = |id, summary| Operation::new(id, summary);
     let access = || Access::Page;
-    vec![
+    let mut routes = vec![
         Route::new(
             Method::GET,
             "/connect/{token}",
@@ -71,7 +73,9 @@ pub(crate) fn routes() -> Vec<Route> {
             page("limits", "Say what limits there are"),
             |_| Box::pin(async { Ok(limits()) }),
         ),
-    ]
+    ];
+    routes.extend(device::routes());
+    routes
 }
 
 #[derive(Template)]
@@ -244,7 +248,8 @@ fn cookie(public: &Url, value: &str) -> String {
 
 /// Whether a request is for a page, so that its failures are pages too.
 pub(crate) fn is_page(path: &str) -> bool {
-    path.starts_with("/connect/") || path == "/oauth/callback" || path == "/limits"
+    let is_one = matches!(path, "/oauth/callback" | "/limits" | "/auth/device");
+    is_one || path.starts_with("/connect/")
 }
 
 /// Sends a browser that arrived under another name to the public one.
@@ -252,4 +257,18 @@ pub(crate) fn to_public(public: &Url, path: &str, query: &str) -> Reply {
     let base = public.as_str().trim_end_matches('/');
     let mark = if query.is_empty() { "" } else { "?" };
     Reply::see_other(&format!("{base}{path}{mark}{query}"))
+}
+
+/// What a query carries with which a browser was sent to the public name, so that it is sent once.
+const SENT: &str = "sent=1";
+
+/// The query of a browser that is sent to the public name.
+pub(crate) fn sent(query: &str) -> String {
+    let mark = if query.is_empty() { "" } else { "&" };
+    format!("{query}{mark}{SENT}")
+}
+
+/// Whether a browser was sent to the public name before.
+pub(crate) fn was_sent(query: &str) -> bool {
+    query.split('&').any(|pair| pair == SENT)
 }

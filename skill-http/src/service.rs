@@ -140,6 +140,7 @@ impl Service {
             query: inbound.query,
             headers: inbound.headers,
             body,
+            address: inbound.address,
         };
         (route.handler)(context).await
     }
@@ -157,8 +158,13 @@ impl Service {
         let is_ours = hosts.are_ours(host);
         let is_open = matches!(inbound.path.as_str(), "/healthz" | "/readyz");
         let is_view = pages::is_page(&inbound.path) && inbound.method == Method::GET;
+        let (public, path, query) = (&self.app.public_url, &inbound.path, &inbound.query);
         if is_view && (!is_ours || hosts.are_another_spelling(host)) {
-            return Ok(Some(pages::to_public(&self.app.public_url, &inbound.path, &inbound.query)));
+            return Ok(Some(pages::to_public(public, path, query)));
+        }
+        // A further name may be what a proxy calls us: whoever comes back under it stays.
+        if is_view && hosts.are_further(host) && !pages::was_sent(query) {
+            return Ok(Some(pages::to_public(public, path, &pages::sent(query))));
         }
         if is_ours || is_open {
             return Ok(None);

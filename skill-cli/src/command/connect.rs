@@ -35,6 +35,10 @@ pub(crate) struct Connect {
     #[arg(long, value_name = "LABEL")]
     label: Option<String>,
 
+    /// Mend this connection, by identifier or label, instead of adding one; nothing is waited for
+    #[arg(long, value_name = "CONNECTION", conflicts_with = "label")]
+    connection: Option<String>,
+
     /// What to ask the provider for, with commas between [default: as the integration declares]
     #[arg(long, value_name = "SCOPES")]
     scopes: Option<String>,
@@ -70,6 +74,9 @@ impl Connect {
         if let Some(label) = &self.label {
             body["label"] = label.as_str().into();
         }
+        if let Some(connection) = &self.connection {
+            body["connection"] = connection.as_str().into();
+        }
         if let Some(scopes) = list(self.scopes.as_deref()) {
             body["scopes"] = scopes.into();
         }
@@ -85,7 +92,7 @@ impl Connect {
         context.output.show(&begun, || {
             format!("Open this page to connect {}:\n\n  {url}\n", self.integration)
         })?;
-        if self.no_wait {
+        if self.no_wait || self.connection.is_some() {
             return Ok(ExitCode::SUCCESS);
         }
         if io::stdout().is_terminal() && !self.no_browser {

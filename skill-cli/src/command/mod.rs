@@ -11,6 +11,7 @@ pub(crate) mod connections;
 pub(crate) mod demo;
 pub(crate) mod key;
 pub(crate) mod plan;
+pub(crate) mod return_url;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod serve;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::fixture::{Skill, TOKEN, Upstream, stderr, stdout};
+use crate::fixture::{self, Skill, TOKEN, Upstream, stderr, stdout};
 
 #[test]
 fn a_replaced_key_goes_on_as_long_as_it_is_told() {
@@ -94,4 +94,43 @@ fn a_dialect_that_is_not_spoken_is_not_there_and_commands_go_on() {
     skill.configure("dialects = [\"soap\"]\n");
     let output = skill.run(&["config"]);
     assert!(stderr(&output).contains("dialects"), "{}", stderr(&output));
+}
+
+#[test]
+fn oauth_clients_are_added_listed_changed_and_removed() {
+    let skill = Skill::new();
+    let add = |words: &[&str], secret: &str| {
+        fixture::json(&skill.run_with(&[&["app", "add", "github"], words].concat(), secret))
+    };
+    let system = add(&["--client-id", "one"], "secret-canary");
+    let own = add(&["--client-id", "two", "--owner", "acme"], "secret-canary");
+    assert_eq!((&system["holder"], &own["holder"]), (&json!("system"), &json!("acme")));
+    let listed = skill.json(&["app", "list"]);
+    assert_eq!((&listed[0]["id"], listed[0]["has_secret"].as_bool()), (&system["id"], Some(true)));
+    assert!(!listed.to_string().contains("canary"));
+    let acme = skill.json(&["app", "list", "--owner", "acme"]);
+    assert_eq!((acme.as_array().unwrap().len(), &acme[0]["id"]), (1, &own["id"]));
+    let id = own["id"].as_str().unwrap();
+    let rotate = ["app", "rotate", id];
+    let refused = skill.run_with(&rotate, "another");
+    assert_eq!(refused.status.code(), Some(1), "it is no client of the operator's");
+    fixture::json(&skill.run_with(&[&rotate[..], &["--owner", "acme"]].concat(), "another"));
+    assert_eq!(skill.run(&["app", "remove", id]).status.code(), Some(1));
+    skill.json(&["app", "remove", id, "--owner", "acme"]);
+    assert_eq!(skill.json(&["app", "list", "--owner", "acme"]), json!([]));
+}
+
+#[test]
+fn an_owners_people_go_where_its_own_list_says() {
+    let skill = Skill::new();
+    skill.configure("[connect]\nreturn_urls = [\"https://app.example.com/done\"]\n");
+    let urls = |words: &[&str]| skill.json(&[&["return-url"], words].concat())["urls"].clone();
+    assert_eq!(urls(&["list"]), json!(["https://app.example.com/done"]));
+    let own = "https://acme.example.com/back?a=1";
+    assert_eq!(urls(&["add", own, "--owner", "acme"]), json!([own]));
+    assert_eq!(urls(&["list"]), json!(["https://app.example.com/done"]));
+    assert_eq!(urls(&["remove", own, "--owner", "acme"]), json!(["https://app.example.com/done"]));
+    let again = skill.run(&["return-url", "remove", own, "--owner", "acme"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert_eq!(skill.run(&["return-url", "add", "javascript:x"]).status.code(), Some(2));
 }

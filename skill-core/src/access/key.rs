@@ -182,6 +182,13 @@ impl Keys {
         address.map_or_else(Allowance::unlimited, peek)
     }
 
+    /// Counts something wrong that an address presented besides a key, as a wrong key is counted.
+    pub(crate) fn count_wrong(&self, address: Option<IpAddr>) {
+        if let Some(address) = address {
+            self.addresses.count(address, self.clock.steady());
+        }
+    }
+
     async fn find(&self, hash: KeyHash) -> Result<Option<Arc<Key>>> {
         let now = self.clock.steady();
         if let Some(key) = self.by_hash.get(&hash, now) {

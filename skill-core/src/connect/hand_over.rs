@@ -56,6 +56,36 @@ impl Connector {
         .await
     }
 
+    /// Gives the connection that `named` says another credential, after the same call; its id,
+    /// label and facts stay, but for facts that are given. Nothing changes when the call fails.
+    ///
+    /// # Errors
+    /// As [`Connector::hand_over`]; [`NotFound`](crate::ErrorKind::NotFound) when the caller has no
+    /// such connection.
+    pub async fn hand_over_again(
+        &self,
+        caller: &Caller,
+        slug: &Slug,
+        (named, given): (&str, &Map<String, Value>),
+    ) -> Result<Connection> {
+        let integration = self.integration(caller, slug)?;
+        let (known, given) = split(&*integration, given);
+        let known = facts(&*integration, &known, false)?;
+        let mut credential = integration.auth().accept(&given)?;
+        let mut connection = self.named(caller, slug, named).await?;
+        connection.fields.extend(known);
+        credential.facts.clone_from(&connection.fields);
+        let (this, actor) = (self.clone(), caller.actor);
+        self.unbroken(async move {
+            let (credential, account) = this.tried(&integration, &connection, credential).await?;
+            let mut fields = connection.fields.clone();
+            fields.extend(credential.facts.clone());
+            check_whole(&*integration, &fields, true)?;
+            this.settle(connection, &credential, account, actor).await
+        })
+        .await
+    }
+
     /// Uses a link up: the person typed a credential in. A refused one leaves the link usable.
     ///
     /// # Errors

@@ -20,6 +20,8 @@ use crate::{credential::Field, error::Result, name::Slug};
 pub struct ConnectRequest {
     /// The integration.
     pub integration: Slug,
+    /// The connection that is to be mended, by id or label; `None`: a new one.
+    pub connection: Option<String>,
     /// What the owner calls the connection.
     pub label: Option<String>,
     /// The scopes to ask for; empty: those of the integration.
@@ -38,7 +40,8 @@ impl ConnectRequest {
     pub fn new(integration: &str) -> Result<Self> {
         let integration = Slug::parse(integration)?;
         let fields = Map::new();
-        Ok(Self { integration, label: None, scopes: Vec::new(), return_url: None, fields })
+        let (connection, label, return_url) = (None, None, None);
+        Ok(Self { integration, connection, label, scopes: Vec::new(), return_url, fields })
     }
 }
 

@@ -9,6 +9,7 @@ mod fields;
 mod hand_over;
 mod journey;
 mod manage;
+mod mend;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -69,6 +70,7 @@ pub struct Connector {
     pub(crate) links: Arc<Links>,
     pub(crate) executor: Arc<Executor>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Where people may be sent whose owner has no list of its own.
     pub(crate) return_urls: BTreeSet<String>,
     pub(crate) tasks: TaskTracker,
 }
@@ -80,7 +82,8 @@ impl fmt::Debug for Connector {
 }
 
 impl Connector {
-    /// Begins: keeps a pending connection and makes the link to its page.
+    /// Begins: keeps a pending connection and makes the link to its page. One that is named is
+    /// mended instead: it keeps its id, and works as before until the person has said yes.
     ///
     /// # Errors
     /// [`ErrorKind::ScopeMissing`], [`ErrorKind::NotFound`] for an unknown integration,
@@ -93,20 +96,21 @@ impl Connector {
         wanted: ConnectRequest,
     ) -> Result<(Connection, Url)> {
         let integration = self.integration(caller, &wanted.integration)?;
-        if let Some(url) = &wanted.return_url
-            && !self.return_urls.contains(url)
-        {
-            let issue = "expected one of the return URLs in the configuration";
-            return Err(Error::invalid(issue).detail("return_url", issue));
+        if let Some(url) = &wanted.return_url {
+            self.check_return(&caller.owner, url).await?;
         }
-        let mut connection = self.fresh(caller, &*integration, wanted.label).await?;
-        connection.fields = facts(&*integration, &wanted.fields, false)?;
-        if integration.auth().asks_a_person() {
-            let app = self.apps.standard(&caller.owner, &wanted.integration).await?;
-            connection.app = Some(app.ok_or_else(no_client)?.id);
-        }
-        self.keep(&connection).await?;
-        self.audit(caller.actor, &connection, "connection.created").await?;
+        let connection = match &wanted.connection {
+            Some(named) => self.to_mend(caller, &integration, (named, &wanted)).await?,
+            None => {
+                let label = wanted.label.clone();
+                let mut connection = self.fresh(caller, &*integration, label).await?;
+                connection.fields = facts(&*integration, &wanted.fields, false)?;
+                self.choose_app(&mut connection, &*integration).await?;
+                self.keep(&connection).await?;
+                self.audit(caller.actor, &connection, "connection.created").await?;
+                connection
+            }
+        };
         let errand = Errand {
             scopes: wanted.scopes,
             return_url: wanted.return_url,
@@ -151,8 +155,11 @@ impl Connector {
     ) -> Result<Leaving> {
         let flow = self.flow(link).await?;
         let integration = self.known(&flow.integration)?;
-        let connection = self.ensure(&flow, &*integration).await?;
+        let mut connection = self.ensure(&flow, &*integration).await?;
         check_whole(&*integration, &connection.fields, false)?;
+        if self.choose_app(&mut connection, &*integration).await? {
+            self.connections.update(&connection).await?;
+        }
         let client = self.apps.client(&connection.owner, &flow.integration, connection.app).await?;
         let browser = browser.filter(is_token).map_or_else(token, Ok)?;
         let (state, verifier) = (token()?, token()?);
@@ -342,6 +349,10 @@ impl Connector {
             let issue = "expected 1 to 200 characters, none of them a control character";
             return Err(Error::invalid("the label cannot be used").detail("label", issue));
         }
+        if ConnectionId::parse(label).is_some() {
+            let issue = "expected a label that is no connection's id";
+            return Err(Error::invalid("the label cannot be used").detail("label", issue));
+        }
         let mine = self.connections.list(caller).await?;
         let is_taken = mine.iter().any(|other| {
             other.integration == *slug
@@ -369,10 +380,7 @@ impl Connector {
         let new =
             Connection::new(at.id, at.owner.clone(), flow.integration.clone(), self.clock.now());
         let mut connection = Connection { user: at.user.clone(), ..new };
-        if integration.auth().asks_a_person() {
-            let app = self.apps.standard(&at.owner, &flow.integration).await?;
-            connection.app = Some(app.ok_or_else(no_client)?.id);
-        }
+        self.choose_app(&mut connection, integration).await?;
         self.keep(&connection).await?;
         self.audit(Actor::Browser, &connection, "connection.created").await?;
         Ok(connection)
@@ -411,10 +419,12 @@ impl Connector {
         connection.status = Status::Connected;
         connection.last_error = None;
         connection.expires_at = credential.expires_at;
+        connection.rests_since = Some(self.clock.now());
         connection.scopes.clone_from(&credential.scopes);
         connection.account = account.or(connection.account);
         connection.updated_at = self.clock.now();
         self.connections.update(&connection).await?;
+        self.executor.quotas.forget(connection.id);
         self.audit(actor, &connection, "connection.connected").await?;
         Ok(connection)
     }
@@ -461,10 +471,4 @@ fn verifier_of(flow: &Flow) -> Binding {
 
 fn used() -> Error {
     Error::not_found("this link is unknown, used, or too old: ask for a new one")
-}
-
-fn no_client() -> Error {
-    let message = "no OAuth client is set up for this integration: the operator has to give its \
-                   client id and secret, or add an app";
-    Error::new(ErrorKind::Unavailable, message)
 }

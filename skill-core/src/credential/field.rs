@@ -103,6 +103,13 @@ impl Field {
         Self { takes: Takes::Lines, ..self }
     }
 
+    /// Returns the field as a choice between these values.
+    #[must_use]
+    pub fn among<'a>(self, values: impl IntoIterator<Item = &'a str>) -> Self {
+        let values = values.into_iter().map(str::to_owned).collect();
+        Self { takes: Takes::OneOf(values), ..self }
+    }
+
     /// Whether a value may have several lines.
     pub fn has_lines(&self) -> bool {
         self.takes == Takes::Lines

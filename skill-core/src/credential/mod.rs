@@ -298,6 +298,11 @@ pub trait AuthScheme: fmt::Debug + Send + Sync + 'static {
         false
     }
 
+    /// How long a grant lives that nobody renews, where the provider takes such grants back.
+    fn idle_life(&self) -> Option<Duration> {
+        None
+    }
+
     /// Whether an answer says that the access has ended.
     fn says_expired(&self, status: StatusCode) -> bool {
         status == StatusCode::UNAUTHORIZED

@@ -6,7 +6,9 @@
 mod answer;
 mod body;
 mod history;
+mod keep_alive;
 mod observe;
+mod quotas;
 mod recording;
 mod renew;
 mod replay;
@@ -26,10 +28,12 @@ pub use self::{
     observe::{Event, Observer, Silent},
 };
 use self::{
+    quotas::Patience,
     recording::Recording,
     send::{Grant, Prepared},
 };
 pub(crate) use self::{
+    quotas::{Quotas, is_held_back},
     renew::{Flights, Renewer, negotiate},
     replay::{Kept, check_key, hash, read as read_outcome, write as write_outcome},
     retry::retry_after,
@@ -116,6 +120,7 @@ pub struct Executor {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) history: Arc<History>,
     pub(crate) under_way: UnderWay,
+    pub(crate) quotas: Quotas,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -126,7 +131,7 @@ impl Executor {
     /// Dropping the future ends the call at its next wait; the history then says `cancelled`.
     ///
     /// # Errors
-    /// [`ErrorKind::ScopeMissing`], [`ErrorKind::NotFound`], [`ErrorKind::RateLimited`],
+    /// [`ErrorKind::ScopeMissing`], [`ErrorKind::NotFound`], [`ErrorKind::RateLimited`] (the action's own limit, or the service's),
     /// [`ErrorKind::InvalidInput`], [`ErrorKind::NotConnected`], [`ErrorKind::ChooseConnection`], [`ErrorKind::TokenExpired`]:
     /// nothing took effect. [`ErrorKind::UpstreamUnreachable`], [`ErrorKind::UpstreamInvalid`],
     /// [`ErrorKind::Timeout`], [`ErrorKind::OutcomeUnknown`]: see
@@ -279,6 +284,8 @@ impl Executor {
             (run.connection, run.app) = (Some(connection.id), connection.app);
             self.check(connection).await?;
         }
+        let patience = sending.map_or(Patience::Until(deadline), |_| Patience::None);
+        let _place = self.enter(action, connection.as_ref(), patience).await?;
         let fields = connection.as_ref().map_or(&NO_FIELDS, |connection| &connection.fields);
         let key = (run.id, sending.map(|sending| sending.key));
         let request = self.draft(action, call, fields, key)?;

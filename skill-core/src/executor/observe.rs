@@ -46,6 +46,22 @@ pub enum Event<'a> {
     },
     /// An attempt to deliver a message to a subscriber ended.
     Delivery(Next),
+    /// A service said that nothing is left of what it allows.
+    UsedUp {
+        /// The integration.
+        integration: &'a Slug,
+        /// The connection that was answered.
+        connection: ConnectionId,
+        /// How long it is until there is more.
+        wait: Duration,
+    },
+    /// A call was not sent, because the service would only refuse it.
+    HeldBack {
+        /// The integration.
+        integration: &'a Slug,
+        /// The connection.
+        connection: ConnectionId,
+    },
     /// A grant was renewed, or could not be.
     Renewed {
         /// The integration.

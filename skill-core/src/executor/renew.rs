@@ -283,6 +283,7 @@ impl Renewer {
                 current.status = Status::Connected;
                 current.last_error = None;
                 current.expires_at = new.expires_at;
+                current.rests_since = Some(self.clock.now());
                 current.fields.extend(new.facts.clone());
                 if !new.scopes.is_empty() {
                     current.scopes.clone_from(&new.scopes);

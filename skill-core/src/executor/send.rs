@@ -97,6 +97,10 @@ impl Executor {
             let watch = Stopwatch::start();
             run.attempts += 1;
             let sent = self.send_once(&prepared, &grant.credential).await;
+            if let (Some(connection), Ok(answer)) = (prepared.connection, &sent) {
+                let said = (answer.status, &answer.headers);
+                self.learn(prepared.action, connection, said);
+            }
             let (sent, refused) = self.judge(&**integration, sent).await;
             run.timing.upstream += watch.elapsed();
             if let Some(status) = refused {

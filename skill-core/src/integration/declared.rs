@@ -13,6 +13,7 @@ use super::{
     endpoint::{endpoint, revision},
     expired::Expired,
     listing::Shared,
+    quota::Quota,
 };
 use crate::{
     credential::{AuthScheme, Field, field, scheme},
@@ -100,6 +101,7 @@ struct Declared {
     fields: Vec<Field>,
     auth: Arc<dyn AuthScheme>,
     expired: Vec<Expired>,
+    quota: Quota,
     endpoints: BTreeMap<Slug, Arc<dyn Endpoint>>,
 }
 
@@ -126,6 +128,10 @@ impl Integration for Declared {
 
     fn reads_refusal(&self, status: StatusCode) -> bool {
         !self.auth.says_expired(status) && self.expired.iter().any(|rule| rule.needs_body(status))
+    }
+
+    fn quota(&self) -> &Quota {
+        &self.quota
     }
 
     fn endpoint(&self, canonical: &str) -> Option<Arc<dyn Endpoint>> {
@@ -159,6 +165,7 @@ fn read(slug: &str, top: &Table<'_>) -> Option<Declared> {
     check_fields(top, &fields, auth.as_deref());
     let endpoints = endpoints(top, base.as_ref(), &headers);
     let expired = top.tables("expired").iter().filter_map(Expired::declare).collect();
+    let quota = top.table_if_any("quota").map_or(Quota::STANDARD, |table| Quota::declare(&table));
     let verification = top.table("verify").and_then(|table| verification(&table, &endpoints));
     top.end();
     let info = IntegrationInfo {
@@ -170,7 +177,7 @@ fn read(slug: &str, top: &Table<'_>) -> Option<Declared> {
         verified,
         verification,
     };
-    Some(Declared { info, base: base?, fields, auth: auth?, expired, endpoints })
+    Some(Declared { info, base: base?, fields, auth: auth?, expired, quota, endpoints })
 }
 
 fn verified(top: &Table<'_>) -> Option<Verified> {

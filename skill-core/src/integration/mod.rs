@@ -10,6 +10,7 @@ mod expired;
 mod listing;
 mod parameter;
 mod path;
+mod quota;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -17,7 +18,10 @@ use http::StatusCode;
 use serde_json::Value;
 use url::Url;
 
-pub use self::declared::declared;
+pub use self::{
+    declared::declared,
+    quota::{Per, Quota},
+};
 use crate::{
     credential::{AuthScheme, Field},
     declaration::{Problem, Source},
@@ -123,6 +127,11 @@ pub trait Integration: fmt::Debug + Send + Sync + 'static {
     /// Whether it takes the body of an answer with this status to say that.
     fn reads_refusal(&self, _status: StatusCode) -> bool {
         false
+    }
+
+    /// What is known of how its service limits calls.
+    fn quota(&self) -> &Quota {
+        &Quota::STANDARD
     }
 
     /// Finds an endpoint by the canonical form of its name.

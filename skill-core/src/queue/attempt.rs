@@ -21,7 +21,7 @@ use crate::{
     catalog::{Action, Operation},
     clock::{Deadline, Stopwatch},
     error::{Error, ErrorKind, Result},
-    executor::{Event, Gate, Sending, retry_after},
+    executor::{Event, Gate, Sending, is_held_back, retry_after},
     id,
     record::{
         audit::Actor,
@@ -30,6 +30,9 @@ use crate::{
     },
     skill::Skill,
 };
+
+/// Over how long runs are spread that wait for the same.
+const SPREAD: Duration = Duration::from_secs(30);
 
 /// One attempt at a run, as everything that works on it shares it.
 ///
@@ -358,10 +361,23 @@ impl Shared {
                     None => Ended::Over(Outcome::Answer { status, data }),
                 }
             }
+            Err(error) if is_held_back(&error) => self.put_off(&error, attempt.deadline),
             Err(error) => {
                 let verdict = retry::of_error(&error);
                 self.after(verdict, &error, (stand, attempt.deadline))
             }
+        }
+    }
+
+    /// A run whose service takes no more calls for now waits as if nobody had taken it. Runs that
+    /// wait for the same do not all come back at once.
+    fn put_off(&self, error: &Error, deadline: Deadline) -> Ended {
+        let wait = error.retry_delay().unwrap_or_default();
+        let random = u32::from_be_bytes(id::random().unwrap_or_default());
+        let wait = wait + (wait / 4).min(SPREAD).mul_f64(f64::from(random) / f64::from(u32::MAX));
+        match self.now().checked_add(wait) {
+            Ok(at) if wait < deadline.remaining() => Ended::Undone(at),
+            _ => Ended::failed(error),
         }
     }
 

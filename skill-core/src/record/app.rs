@@ -32,6 +32,22 @@ impl Holder {
     }
 }
 
+/// What became of removing an app.
+///
+/// ```
+/// use skill_core::record::app::Removal;
+/// assert_ne!(Removal::Done, Removal::InUse(1));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone.
+    Done,
+    /// So many connections were made through it: it stays.
+    InUse(u64),
+    /// The holder has no such app.
+    Unknown,
+}
+
 /// An OAuth client registered with a provider. Every connection names the one it was made through,
 /// so that a second app or a changed secret breaks nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]

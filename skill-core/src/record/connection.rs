@@ -84,6 +84,9 @@ pub struct Connection {
     pub last_used_at: Option<Timestamp>,
     /// When its present access ends, as far as the provider said.
     pub expires_at: Option<Timestamp>,
+    /// Since when its grant has rested: made, renewed, or found not to need it. One that could not
+    /// be renewed is dated so that it comes up again when the next try is due.
+    pub rests_since: Option<Timestamp>,
 }
 
 impl Connection {
@@ -106,6 +109,7 @@ impl Connection {
             updated_at: at,
             last_used_at: None,
             expires_at: None,
+            rests_since: None,
         }
     }
 

@@ -9,6 +9,7 @@ pub mod delivery;
 pub mod execution;
 pub mod flow;
 pub mod key;
+pub mod login;
 pub mod owner;
 pub mod run;
 pub mod scope;

@@ -28,12 +28,13 @@ use crate::{
     name::{OwnerId, Slug, UserId},
     record::{
         Sealed,
-        app::{App, Holder},
+        app::{App, Holder, Removal},
         audit::Entry,
         connection::{Connection, ConnectionRef, Revision},
         execution::{Begun, Execution, Idempotency, Recorded, State},
         flow::{Departure, Flow, TokenHash},
         key::{Key, KeyHash, Rotate, Rotation},
+        login::{Answer, Login},
         owner::Owner,
         run::{Claim, Claimed, Enqueue, Enqueued, Finished, Lease, Step},
         usage::{Reserve, Share},
@@ -49,6 +50,14 @@ pub trait OwnerStore {
     async fn owner(&self, id: &OwnerId) -> Result<Option<Owner>>;
     /// Puts the owner on a plan; `None` for the default plan. False when there is no such owner.
     async fn set_plan(&self, id: &OwnerId, plan: Option<&str>) -> Result<bool>;
+    /// Where the owner's people may be sent after connecting, in the order of the texts; none when
+    /// the owner has no list of its own. The owner need not exist.
+    async fn return_urls(&self, id: &OwnerId) -> Result<Vec<String>>;
+    /// Adds a URL to the owner's list, durably, unless `most` others stand there: then nothing
+    /// changes and it returns false.
+    async fn allow_return(&self, id: &OwnerId, url: &str, most: u32) -> Result<bool>;
+    /// Takes a URL from the owner's list, durably. False when it does not stand there.
+    async fn forbid_return(&self, id: &OwnerId, url: &str) -> Result<bool>;
 }
 
 /// API keys.
@@ -92,8 +101,16 @@ pub trait ConnectionStore {
         owner: &OwnerId,
         integration: Option<&Slug>,
     ) -> Result<Vec<Connection>>;
+    /// Every owner's connections of the integration that are connected and have rested since
+    /// `before` or longer, the longest first, at most `most`.
+    async fn resting_connections(
+        &self,
+        integration: &Slug,
+        before: Timestamp,
+        most: u32,
+    ) -> Result<Vec<Connection>>;
     /// Replaces what may change: label, default, app, fields, account, status, last error, scopes,
-    /// `updated_at`, `expires_at`; owner, user, integration and `created_at` stay. Making one the
+    /// `updated_at`, `expires_at`, `rests_since`; owner, user, integration and `created_at` stay. Making one the
     /// default takes that from the others of the same owner, user and integration. False when the
     /// owner has no such connection. A change of status that somebody is told about is announced,
     /// as of `updated_at`: see [`OutboxStore`].
@@ -151,8 +168,11 @@ pub trait AppStore {
     async fn put_app(&self, app: &App) -> Result<()>;
     /// Returns an app that `owner` may use: its own or the system's.
     async fn app(&self, owner: &OwnerId, id: AppId) -> Result<Option<App>>;
-    /// The holder's apps for an integration, the newest first.
-    async fn apps(&self, holder: &Holder, integration: &Slug) -> Result<Vec<App>>;
+    /// The holder's apps, the newest first; for an integration when one is named.
+    async fn apps(&self, holder: &Holder, integration: Option<&Slug>) -> Result<Vec<App>>;
+    /// Removes the holder's app, durably. With `spares`, one that connections were made through
+    /// stays: see [`Removal`]. One transaction.
+    async fn remove_app(&self, holder: &Holder, id: AppId, spares: bool) -> Result<Removal>;
 }
 
 /// Flows: people on their way to connect an account.
@@ -181,6 +201,24 @@ pub trait FlowStore {
         browser: &TokenHash,
         now: Timestamp,
     ) -> Result<Option<(Flow, Departure)>>;
+}
+
+/// Logins of devices: this is how a program finds its owner.
+#[async_trait]
+pub trait LoginStore {
+    /// Keeps a new login, durably, unless `most` have not ended at `now`: then nothing changes and
+    /// it returns false. Those that have ended are swept on the way.
+    async fn insert_login(&self, login: &Login, now: Timestamp, most: u32) -> Result<bool>;
+    /// Finds a login by the program's code, answered or not, until its end.
+    async fn login_by_device(&self, device: &TokenHash, now: Timestamp) -> Result<Option<Login>>;
+    /// Finds a login by the person's code, until its end or its answer.
+    async fn login_by_code(&self, code: &TokenHash, now: Timestamp) -> Result<Option<Login>>;
+    /// Keeps the answer, durably. False when there is no such login, it has one, or it has ended.
+    async fn answer_login(&self, code: &TokenHash, answer: &Answer, now: Timestamp)
+    -> Result<bool>;
+    /// Removes a login that has its answer, durably, and returns it; `None` when there is no such
+    /// login, it waits, or it has ended.
+    async fn end_login(&self, device: &TokenHash, now: Timestamp) -> Result<Option<Login>>;
 }
 
 /// Which executions a listing wants.
@@ -388,6 +426,7 @@ pub trait Store:
     + GrantStore
     + AppStore
     + FlowStore
+    + LoginStore
     + ExecutionStore
     + QueueStore
     + UsageStore
@@ -409,6 +448,7 @@ impl<T> Store for T where
         + GrantStore
         + AppStore
         + FlowStore
+        + LoginStore
         + ExecutionStore
         + QueueStore
         + UsageStore

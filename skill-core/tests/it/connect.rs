@@ -3,6 +3,7 @@
 mod fields;
 mod hang_up;
 mod manage;
+mod mend;
 mod polite;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

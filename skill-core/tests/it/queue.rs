@@ -36,13 +36,13 @@ use super::fixture::{World, call, noon};
 
 /// A clock that goes with tokio's, which a paused runtime moves by itself.
 #[derive(Debug)]
-struct Flowing {
+pub(crate) struct Flowing {
     start: tokio::time::Instant,
     set: Mutex<SignedDuration>,
 }
 
 impl Flowing {
-    fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         let (start, set) = (tokio::time::Instant::now(), Mutex::default());
         Arc::new(Self { start, set })
     }

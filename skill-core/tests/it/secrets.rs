@@ -432,7 +432,7 @@ async fn a_client_secret_that_was_moved_to_another_app_opens_nothing() {
     let rival = Holder::Owner(super::fixture::owner("rival").owner);
     let secret = SecretString::from("theirs");
     let theirs = world.engine.apps().put(rival, &slug("desk"), "c", Some(&secret)).await.unwrap();
-    let mine = world.store.apps(&Holder::System, &slug("desk")).await.unwrap().remove(0);
+    let mine = world.store.apps(&Holder::System, Some(&slug("desk"))).await.unwrap().remove(0);
     world.connect_desk().await;
     let moved = App { client_secret: theirs.client_secret, ..mine };
     world.store.put_app(&moved).await.unwrap();

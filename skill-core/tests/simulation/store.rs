@@ -12,13 +12,14 @@ use skill_core::{
     name::{OwnerId, Slug},
     record::{
         Sealed,
-        app::{App, Holder},
+        app::{App, Holder, Removal},
         audit::Entry,
         connection::{Connection, ConnectionRef, Revision},
         delivery::{self, Delivery, Settled},
         execution::{Begun, Execution, Idempotency, Recorded},
         flow::{Departure, Flow, TokenHash},
         key::{Key, KeyHash, Rotate, Rotation},
+        login::{Answer, Login},
         owner::Owner,
         run::{Claim, Claimed, Enqueue, Enqueued, Finished, Lease, Step},
         usage::{Reserve, Share},
@@ -26,8 +27,8 @@ use skill_core::{
     },
     store::{
         AppStore, AuditStore, ConnectionStore, DeliveryFilter, ExecutionFilter, ExecutionStore,
-        FlowStore, GrantStore, KeyStore, MemoryStore, MetaStore, OutboxStore, OwnerStore,
-        QueueStore, UsageStore, WebhookStore,
+        FlowStore, GrantStore, KeyStore, LoginStore, MemoryStore, MetaStore, OutboxStore,
+        OwnerStore, QueueStore, UsageStore, WebhookStore,
     },
 };
 
@@ -134,6 +135,9 @@ flaky! {
         fn ensure_owner(owner: &Owner) -> Owner;
         fn owner(id: &OwnerId) -> Option<Owner>;
         fn set_plan(id: &OwnerId, plan: Option<&str>) -> bool;
+        fn return_urls(id: &OwnerId) -> Vec<String>;
+        fn allow_return(id: &OwnerId, url: &str, most: u32) -> bool;
+        fn forbid_return(id: &OwnerId, url: &str) -> bool;
     }
     KeyStore {
         fn insert_key(key: &Key, most: Option<u32>) -> bool;
@@ -146,6 +150,7 @@ flaky! {
         fn insert_connection(connection: &Connection, most: Option<u32>) -> bool;
         fn connection(owner: &OwnerId, id: ConnectionId) -> Option<Connection>;
         fn connections(owner: &OwnerId, integration: Option<&Slug>) -> Vec<Connection>;
+        fn resting_connections(integration: &Slug, before: Timestamp, most: u32) -> Vec<Connection>;
         fn update_connection(connection: &Connection) -> bool;
         fn delete_connection(owner: &OwnerId, id: ConnectionId, at: Timestamp) -> bool;
     }
@@ -162,7 +167,8 @@ flaky! {
     AppStore {
         fn put_app(app: &App) -> ();
         fn app(owner: &OwnerId, id: AppId) -> Option<App>;
-        fn apps(holder: &Holder, integration: &Slug) -> Vec<App>;
+        fn apps(holder: &Holder, integration: Option<&Slug>) -> Vec<App>;
+        fn remove_app(holder: &Holder, id: AppId, spares: bool) -> Removal;
     }
     FlowStore {
         fn insert_flow(flow: &Flow, now: Timestamp) -> ();
@@ -170,6 +176,13 @@ flaky! {
         fn depart(link: &TokenHash, departure: Option<&Departure>, now: Timestamp) -> bool;
         fn arrive(state: &TokenHash, browser: &TokenHash, now: Timestamp)
             -> Option<(Flow, Departure)>;
+    }
+    LoginStore {
+        fn insert_login(login: &Login, now: Timestamp, most: u32) -> bool;
+        fn login_by_device(device: &TokenHash, now: Timestamp) -> Option<Login>;
+        fn login_by_code(code: &TokenHash, now: Timestamp) -> Option<Login>;
+        fn answer_login(code: &TokenHash, answer: &Answer, now: Timestamp) -> bool;
+        fn end_login(device: &TokenHash, now: Timestamp) -> Option<Login>;
     }
     UsageStore {
         fn reserve(owner: &OwnerId, reserve: &Reserve) -> Share;

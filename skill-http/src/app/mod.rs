@@ -6,6 +6,7 @@ pub(crate) mod streams;
 
 use std::{
     collections::BTreeSet,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -82,6 +83,8 @@ pub(crate) struct Context {
     pub(crate) query: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// Where the request came from, when it came over the network.
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl Context {

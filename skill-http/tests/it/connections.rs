@@ -283,3 +283,42 @@ async fn a_key_without_the_scope_does_not_know_of_the_connection() {
     let ask = server.ask(Method::POST, "/v1/connect").key(&narrow).json(&body);
     ask.send().await.is_error(403, "scope_not_allowed");
 }
+
+#[tokio::test]
+async fn one_that_cannot_be_used_comes_with_the_page_that_mends_it() {
+    let server = server().await;
+    server.answers("GET", "/whoami", json(200, r#"{"login":"octocat"}"#)).await;
+    let begun = server.post("/v1/connect", &json!({"integration": "keyed"})).await.ok(200);
+    let path = format!("/v1/connections/{}", begun["connection_id"].as_str().unwrap());
+    let shown = server.get(&path).await.ok(200);
+    assert_eq!(shown["status"], "pending");
+    let page = shown["action_url"].as_str().unwrap().strip_prefix(&server.public).unwrap();
+    server.ask(Method::GET, page).send().await.ok_page();
+    server.ask(Method::POST, page).form(&[("api_key", "k")]).send().await.ok_page();
+    let shown = server.get(&path).await.ok(200);
+    assert_eq!((&shown["status"], shown.get("action_url")), (&json!("connected"), None));
+}
+
+#[tokio::test]
+async fn a_connection_is_mended_under_its_id() {
+    let server = server().await;
+    server.answers("GET", "/whoami", json(200, r#"{"login":"octocat"}"#)).await;
+    let id = server.connected("keyed", json!({"api_key": "old"})).await;
+    let mend = |more: Value| {
+        let mut body = json!({"integration": "keyed", "connection": id});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let begun = server.post("/v1/connect", &mend(json!({}))).await.ok(200);
+    assert_eq!(begun["connection_id"], id);
+    let body = mend(json!({"credentials": {"api_key": "new"}}));
+    let done = server.post("/v1/connect", &body).await.ok(200);
+    assert_eq!(done, json!({"connection_id": id, "status": "connected"}));
+    for wrong in [json!({"label": "x"}), json!({"label": "x", "credentials": {"api_key": "k"}})] {
+        server.post("/v1/connect", &mend(wrong)).await.is_error(400, "bad_request");
+    }
+    let key = server.key_of("rival", "*").await;
+    let stolen = server.ask(Method::POST, "/v1/connect").key(&key);
+    stolen.json(&mend(json!({}))).send().await.is_error(404, "not_found");
+    assert_eq!(server.get("/v1/connections").await.ok(200)["total"], 1);
+}

@@ -166,3 +166,21 @@ async fn over_http_2_the_authority_is_the_host() {
     let ask = Ask(http.get(format!("http://localhost:{port}/v1/connections")));
     ask.header("host", "evil.test").send().await.is_error(400, "bad_request");
 }
+
+#[tokio::test]
+async fn a_browser_under_a_further_name_is_sent_to_the_public_one_once() {
+    let more = |settings: &mut skill_http::Settings| settings.hosts = vec!["inner:81".to_owned()];
+    let server = setup().public_url("https://skill.example.com").settings(more).start().await;
+    for path in ["/connect/x", "/auth/device", "/limits"] {
+        let answer = server.raw_head(&format!("GET {path}"), "inner:81", "").await;
+        assert_eq!(client::status(&answer), 303, "{answer}");
+        let to = format!("location: https://skill.example.com{path}?sent=1\r\n");
+        assert!(answer.contains(&to), "{answer}");
+        assert!(!answer.contains("set-cookie"), "{answer}");
+        // Behind a proxy that calls us so, everybody comes under this name: once is enough.
+        let back = server.raw_head(&format!("GET {path}?sent=1"), "inner:81", "").await;
+        assert_ne!(client::status(&back), 303, "{back}");
+    }
+    let call = server.raw_head("GET /v1/connections", "inner:81", "").await;
+    assert_eq!(client::status(&call), 401, "a call is answered under every name of ours");
+}

@@ -6,6 +6,7 @@
 mod bodies;
 mod connect;
 mod connections;
+mod device;
 mod dialects;
 mod discovery;
 mod envelope;

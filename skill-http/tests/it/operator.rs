@@ -26,10 +26,13 @@ async fn operate(
     (answer.status().as_u16(), value)
 }
 
-const ROUTES: [(&str, &str); 6] = [
+const ROUTES: [(&str, &str); 9] = [
     ("POST", "/_operator/runs/open/search"),
     ("GET", "/_operator/status"),
     ("POST", "/_operator/apps"),
+    ("DELETE", "/_operator/apps/app_1"),
+    ("PUT", "/_operator/apps/app_1/secret"),
+    ("GET", "/_operator/return-urls"),
     ("POST", "/_operator/keys"),
     ("PUT", "/_operator/plan"),
     ("GET", "/_operator/audit"),

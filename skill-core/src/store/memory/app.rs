@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     id::AppId,
     name::{OwnerId, Slug},
-    record::app::{App, Holder},
+    record::app::{App, Holder, Removal},
     store::AppStore,
 };
 
@@ -27,8 +27,23 @@ impl AppStore for MemoryStore {
         Ok(self.lock().apps.get(&id).filter(may_use).cloned())
     }
 
-    async fn apps(&self, holder: &Holder, integration: &Slug) -> Result<Vec<App>> {
-        let wanted = |app: &&App| app.holder == *holder && app.integration == *integration;
+    async fn apps(&self, holder: &Holder, integration: Option<&Slug>) -> Result<Vec<App>> {
+        let wanted = |app: &&App| {
+            app.holder == *holder && integration.is_none_or(|slug| app.integration == *slug)
+        };
         Ok(self.lock().apps.values().rev().filter(wanted).cloned().collect())
+    }
+
+    async fn remove_app(&self, holder: &Holder, id: AppId, spares: bool) -> Result<Removal> {
+        let mut tables = self.lock();
+        if tables.apps.get(&id).is_none_or(|app| app.holder != *holder) {
+            return Ok(Removal::Unknown);
+        }
+        let uses = tables.connections.values().filter(|c| c.app == Some(id)).count();
+        if spares && uses > 0 {
+            return Ok(Removal::InUse(uses as u64));
+        }
+        tables.apps.remove(&id);
+        Ok(Removal::Done)
     }
 }

@@ -52,6 +52,23 @@ impl ConnectionStore for MemoryStore {
         Ok(self.lock().connections.values().filter(wanted).cloned().collect())
     }
 
+    async fn resting_connections(
+        &self,
+        integration: &Slug,
+        before: Timestamp,
+        most: u32,
+    ) -> Result<Vec<Connection>> {
+        let rests = |c: &&Connection| {
+            c.integration == *integration
+                && c.status == Status::Connected
+                && c.rests_since.is_some_and(|since| since <= before)
+        };
+        let tables = self.lock();
+        let mut found = tables.connections.values().filter(rests).collect::<Vec<_>>();
+        found.sort_by_key(|c| (c.rests_since, c.id));
+        Ok(found.into_iter().take(most as usize).cloned().collect())
+    }
+
     async fn update_connection(&self, connection: &Connection) -> Result<bool> {
         let mut tables = self.lock();
         let Some(old) = tables.connections.get(&connection.id) else { return Ok(false) };

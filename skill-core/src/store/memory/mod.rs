@@ -7,6 +7,7 @@ mod execution;
 mod flow;
 mod grant;
 mod key;
+mod login;
 mod meta;
 mod outbox;
 mod owner;
@@ -34,8 +35,9 @@ use crate::{
         app::App,
         audit::Entry,
         connection::{Connection, ConnectionRef},
-        flow::{Departure, Flow},
+        flow::{Departure, Flow, TokenHash},
         key::{Key, KeyHash},
+        login::Login,
         owner::Owner,
         usage::{Ledger, Window},
         webhook::Subscription,
@@ -80,6 +82,7 @@ impl fmt::Debug for MemoryStore {
 #[derive(Default)]
 struct Tables {
     owners: HashMap<OwnerId, Owner>,
+    returns: HashMap<OwnerId, BTreeSet<String>>,
     keys: BTreeMap<KeyId, Key>,
     key_hashes: HashMap<KeyHash, KeyId>,
     connections: BTreeMap<ConnectionId, Connection>,
@@ -87,6 +90,7 @@ struct Tables {
     leases: HashMap<ConnectionRef, (String, Timestamp)>,
     apps: BTreeMap<AppId, App>,
     flows: HashMap<FlowId, (Flow, Option<Departure>)>,
+    logins: HashMap<TokenHash, Login>,
     runs: HashMap<OwnerId, BTreeMap<ExecutionId, Kept>>,
     /// The runs of the queue that have not ended.
     queue: BTreeSet<(OwnerId, ExecutionId)>,

@@ -21,4 +21,23 @@ impl OwnerStore for MemoryStore {
         owner.plan = plan.map(Into::into);
         Ok(true)
     }
+
+    async fn return_urls(&self, id: &OwnerId) -> Result<Vec<String>> {
+        let tables = self.lock();
+        Ok(tables.returns.get(id).into_iter().flatten().cloned().collect())
+    }
+
+    async fn allow_return(&self, id: &OwnerId, url: &str, most: u32) -> Result<bool> {
+        let mut tables = self.lock();
+        let urls = tables.returns.entry(id.clone()).or_default();
+        if urls.len() >= most as usize && !urls.contains(url) {
+            return Ok(false);
+        }
+        urls.insert(url.to_owned());
+        Ok(true)
+    }
+
+    async fn forbid_return(&self, id: &OwnerId, url: &str) -> Result<bool> {
+        Ok(self.lock().returns.get_mut(id).is_some_and(|urls| urls.remove(url)))
+    }
 }

@@ -6,13 +6,13 @@ use rusqlite::params;
 use super::{
     SqliteStore,
     failure::Work,
-    row::{Cells, all, execute, first},
+    row::{Cells, all, count, execute, first},
 };
 use crate::{
     error::{Error, Result},
     id::AppId,
     name::{OwnerId, Slug},
-    record::app::{App, Holder},
+    record::app::{App, Holder, Removal},
     store::AppStore,
 };
 
@@ -75,12 +75,39 @@ impl AppStore for SqliteStore {
         .await
     }
 
-    async fn apps(&self, holder: &Holder, integration: &Slug) -> Result<Vec<App>> {
-        let (holder, integration) = (holder.clone(), integration.clone());
+    async fn apps(&self, holder: &Holder, integration: Option<&Slug>) -> Result<Vec<App>> {
+        let (holder, integration) = (holder.clone(), integration.cloned());
         self.read(move |connection| {
-            let sql = select!("WHERE owner IS ?1 AND integration_canonical = ?2 ORDER BY id DESC");
             let owner = holder.owner().map(OwnerId::as_str);
+            let Some(integration) = &integration else {
+                return all(
+                    connection,
+                    select!("WHERE owner IS ?1 ORDER BY id DESC"),
+                    [owner],
+                    read,
+                );
+            };
+            let sql = select!("WHERE owner IS ?1 AND integration_canonical = ?2 ORDER BY id DESC");
             all(connection, sql, params![owner, integration.canonical()], read)
+        })
+        .await
+    }
+
+    async fn remove_app(&self, holder: &Holder, id: AppId, spares: bool) -> Result<Removal> {
+        let (holder, id) = (holder.clone(), id.to_string());
+        self.write(move |connection| {
+            let owner = holder.owner().map(OwnerId::as_str);
+            let sql = "SELECT count(*) FROM apps WHERE id = ?1 AND owner IS ?2";
+            if count(connection, sql, params![id, owner])? == 0 {
+                return Ok(Removal::Unknown);
+            }
+            let sql = "SELECT count(*) FROM connections WHERE app_id = ?1";
+            let uses = if spares { count(connection, sql, [&id])? } else { 0 };
+            if uses > 0 {
+                return Ok(Removal::InUse(uses));
+            }
+            execute(connection, "DELETE FROM apps WHERE id = ?1", [&id])?;
+            Ok(Removal::Done)
         })
         .await
     }

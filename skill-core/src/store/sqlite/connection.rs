@@ -26,7 +26,7 @@ macro_rules! select {
         concat!(
             "SELECT id, owner, user_id, integration, label, is_default, app_id, fields, account,
                     status, last_error, scopes, created_at_us, updated_at_us, last_used_at_us,
-                    expires_at_us FROM connections ",
+                    expires_at_us, rests_since_us FROM connections ",
             $rest
         )
     };
@@ -50,6 +50,7 @@ fn read(cells: &mut Cells<'_>) -> Work<Connection> {
         updated_at: cells.time()?,
         last_used_at: cells.time_if_any()?,
         expires_at: cells.time_if_any()?,
+        rests_since: cells.time_if_any()?,
     })
 }
 
@@ -98,6 +99,24 @@ impl ConnectionStore for SqliteStore {
                 let sql = select!("WHERE owner = ?1 AND integration_canonical = ?2 ORDER BY id");
                 all(database, sql, [owner.as_str(), slug.canonical()], read)
             }
+        })
+        .await
+    }
+
+    async fn resting_connections(
+        &self,
+        integration: &Slug,
+        before: Timestamp,
+        most: u32,
+    ) -> Result<Vec<Connection>> {
+        let integration = integration.clone();
+        self.read(move |database| {
+            let sql = select!(
+                "WHERE integration_canonical = ?1 AND status = 'connected' AND rests_since_us <= ?2
+                 ORDER BY rests_since_us, id LIMIT ?3"
+            );
+            let values = params![integration.canonical(), before.as_microsecond(), most];
+            all(database, sql, values, read)
         })
         .await
     }
@@ -169,8 +188,9 @@ fn find(database: &Database, owner: &OwnerId, id: ConnectionId) -> Work<Option<C
 fn insert(database: &Database, new: &Connection) -> Work<()> {
     let sql = "INSERT INTO connections (id, owner, user_id, integration, label, is_default, app_id,
                    fields, account, status, last_error, scopes, created_at_us, updated_at_us,
-                   last_used_at_us, expires_at_us)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
+                   last_used_at_us, expires_at_us, rests_since_us)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
+                   ?17)";
     let values = params![
         new.id.to_string(),
         new.owner.as_str(),
@@ -188,6 +208,7 @@ fn insert(database: &Database, new: &Connection) -> Work<()> {
         new.updated_at.as_microsecond(),
         micros(new.last_used_at),
         micros(new.expires_at),
+        micros(new.rests_since),
     ];
     execute(database, sql, values).map(drop)
 }
@@ -195,7 +216,7 @@ fn insert(database: &Database, new: &Connection) -> Work<()> {
 fn update(database: &Database, new: &Connection) -> Work<()> {
     let sql = "UPDATE connections SET label = ?3, is_default = ?4, app_id = ?5, fields = ?6,
                    account = ?7, status = ?8, last_error = ?9, scopes = ?10, updated_at_us = ?11,
-                   expires_at_us = ?12
+                   expires_at_us = ?12, rests_since_us = ?13
                WHERE owner = ?1 AND id = ?2";
     let values = params![
         new.owner.as_str(),
@@ -210,6 +231,7 @@ fn update(database: &Database, new: &Connection) -> Work<()> {
         json(&new.scopes)?,
         new.updated_at.as_microsecond(),
         micros(new.expires_at),
+        micros(new.rests_since),
     ];
     execute(database, sql, values).map(drop)
 }

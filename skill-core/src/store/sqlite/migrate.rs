@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0002_queue.sql"),
     include_str!("../../../migrations/sqlite/0003_webhooks.sql"),
     include_str!("../../../migrations/sqlite/0004_deliveries.sql"),
+    include_str!("../../../migrations/sqlite/0005_accounts.sql"),
 ];
 
 /// Applies what the file at `path` has not seen, all of it or nothing. What stood in it before is
@@ -111,6 +112,7 @@ mod tests {
         "6f29f63ea02bc8ae4f43013395bc0372b3d4699dd80a0e082dc0d946fd796d34",
         "896ab864dd0d1e82d692f16f16ce879383374a96040406b32ffc2256323ab5e5",
         "2256cb6f5cf94315354e6d06223a37a7e5205197ad4ee63c59723bce816f2871",
+        "bee65dfcd9eb546a2330854513387aa20574c0b07a703fc51b968fe73088803c",
     ];
 
     #[test]

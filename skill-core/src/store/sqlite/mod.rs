@@ -14,6 +14,7 @@ mod flow;
 mod grant;
 mod key;
 mod listing;
+mod login;
 mod meta;
 mod migrate;
 mod outbox;

@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use super::{
     SqliteStore,
     failure::Work,
-    row::{Cells, execute, first},
+    row::{Cells, all, count, execute, first},
 };
 use crate::{error::Result, name::OwnerId, record::owner::Owner, store::OwnerStore};
 
@@ -37,6 +37,37 @@ impl OwnerStore for SqliteStore {
         self.write(move |connection| {
             let sql = "UPDATE owners SET plan = ?2 WHERE id = ?1";
             Ok(execute(connection, sql, params![id.as_str(), plan])? > 0)
+        })
+        .await
+    }
+
+    async fn return_urls(&self, id: &OwnerId) -> Result<Vec<String>> {
+        let id = id.clone();
+        self.read(move |connection| {
+            let sql = "SELECT url FROM return_urls WHERE owner = ?1 ORDER BY url";
+            all(connection, sql, [id.as_str()], |cells| cells.next())
+        })
+        .await
+    }
+
+    async fn allow_return(&self, id: &OwnerId, url: &str, most: u32) -> Result<bool> {
+        let (id, url) = (id.clone(), url.to_owned());
+        self.write(move |connection| {
+            let sql = "SELECT count(*) FROM return_urls WHERE owner = ?1 AND url <> ?2";
+            if count(connection, sql, params![id.as_str(), url])? >= u64::from(most) {
+                return Ok(false);
+            }
+            let sql = "INSERT INTO return_urls (owner, url) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+            execute(connection, sql, params![id.as_str(), url]).map(|_| true)
+        })
+        .await
+    }
+
+    async fn forbid_return(&self, id: &OwnerId, url: &str) -> Result<bool> {
+        let (id, url) = (id.clone(), url.to_owned());
+        self.write(move |connection| {
+            let sql = "DELETE FROM return_urls WHERE owner = ?1 AND url = ?2";
+            Ok(execute(connection, sql, params![id.as_str(), url])? > 0)
         })
         .await
     }

@@ -26,6 +26,7 @@ fn full(seconds: i64) -> Connection {
         updated_at: at(seconds + 1),
         last_used_at: Some(at(seconds + 2)),
         expires_at: Some(at(seconds + 3)),
+        rests_since: Some(at(seconds + 4)),
         ..connection(seconds)
     }
 }
@@ -176,4 +177,31 @@ pub(super) async fn an_abandoned_connection_gives_its_place_back(store: Arc<dyn 
     assert!(store.update_connection(&used).await.unwrap());
     assert!(store.insert_connection(&pending(7200), Some(2)).await.unwrap());
     assert!(ids(&*store, None).await.contains(&young.id));
+}
+
+pub(super) async fn resting_connections_are_found_the_longest_first(store: Arc<dyn Store>) {
+    let resting = |seconds, since| Connection {
+        status: Status::Connected,
+        rests_since: Some(at(since)),
+        ..connection(seconds)
+    };
+    let (young, old, older) = (resting(1, 50), resting(2, 20), resting(3, 10));
+    let rivals = Connection { owner: rival(), ..resting(4, 15) };
+    let expired = Connection { status: Status::Expired, ..resting(5, 1) };
+    let elsewhere = Connection { integration: slug("my_crm"), ..resting(6, 1) };
+    let never = Connection { rests_since: None, ..resting(7, 0) };
+    for new in [&young, &old, &older, &rivals, &expired, &elsewhere, &never] {
+        assert!(store.insert_connection(new, None).await.unwrap());
+    }
+    let github = slug("github");
+    let ids = async |before, most| {
+        let found = store.resting_connections(&github, at(before), most).await.unwrap();
+        found.into_iter().map(|connection| connection.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(20, 9).await, [older.id, rivals.id, old.id]);
+    assert_eq!(ids(50, 2).await, [older.id, rivals.id]);
+    assert_eq!(ids(9, 9).await, []);
+    let renewed = Connection { rests_since: Some(at(60)), ..older };
+    assert!(store.update_connection(&renewed).await.unwrap());
+    assert_eq!(ids(20, 9).await, [rivals.id, old.id]);
 }

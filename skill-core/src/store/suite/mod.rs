@@ -32,6 +32,7 @@ mod idempotency;
 mod key;
 mod lease;
 mod listing;
+mod login;
 mod meta;
 mod outbox;
 mod owner;
@@ -72,6 +73,7 @@ macro_rules! for_each_store_case {
             app::an_app_reads_back_as_it_was_kept,
             app::apps_are_listed_the_newest_first,
             app::every_owner_may_use_the_systems_apps,
+            app::an_app_that_is_in_use_is_spared,
             attempt::a_begun_run_is_ended_too,
             attempt::a_finish_and_an_end_at_once_agree,
             attempt::a_finish_beats_late_cancelling,
@@ -102,6 +104,7 @@ macro_rules! for_each_store_case {
             connection::connections_are_listed_the_oldest_first,
             connection::deleting_a_connection_deletes_what_belongs_to_it,
             connection::one_connection_is_the_default,
+            connection::resting_connections_are_found_the_longest_first,
             connection::parallel_connections_stop_at_the_cap,
             connection::no_connection_is_the_default_by_itself,
             execution::a_begun_run_ends_once,
@@ -157,6 +160,11 @@ macro_rules! for_each_store_case {
             listing::calls_of_a_run_are_listed_apart,
             listing::runs_are_listed_by_what_is_asked,
             listing::totals_follow_a_run_through_its_states,
+            login::a_login_ends_once_and_only_with_an_answer,
+            login::a_login_is_answered_once,
+            login::a_login_reads_back_as_it_was_kept,
+            login::codes_end,
+            login::logins_are_capped_and_swept,
             meta::a_fact_is_kept_once,
             meta::a_fresh_store_has_an_epoch,
             meta::a_working_store_answers,
@@ -177,6 +185,7 @@ macro_rules! for_each_store_case {
             outbox::what_is_kept_stirs_whoever_waits,
             owner::a_plan_is_set_and_taken_back,
             owner::an_owner_is_made_on_first_use,
+            owner::an_owners_return_urls_are_its_own,
             owner::parallel_first_uses_make_one_owner,
             rotation::a_key_that_ended_is_not_replaced,
             rotation::a_key_that_is_replaced_at_once_is_revoked,

@@ -33,3 +33,19 @@ pub(super) async fn a_plan_is_set_and_taken_back(store: Arc<dyn Store>) {
     assert!(store.set_plan(&acme(), None).await.unwrap());
     assert_eq!(store.owner(&acme()).await.unwrap().unwrap().plan, None);
 }
+
+pub(super) async fn an_owners_return_urls_are_its_own(store: Arc<dyn Store>) {
+    assert!(store.return_urls(&acme()).await.unwrap().is_empty());
+    for url in ["https://b.example/", "https://a.example/", "https://a.example/"] {
+        assert!(store.allow_return(&acme(), url, 2).await.unwrap());
+    }
+    assert!(!store.allow_return(&acme(), "https://c.example/", 2).await.unwrap());
+    assert!(store.allow_return(&acme(), "https://a.example/", 2).await.unwrap());
+    let urls = store.return_urls(&acme()).await.unwrap();
+    assert_eq!(urls, ["https://a.example/", "https://b.example/"]);
+    assert!(store.return_urls(&rival()).await.unwrap().is_empty());
+    assert!(!store.forbid_return(&rival(), "https://a.example/").await.unwrap());
+    assert!(store.forbid_return(&acme(), "https://a.example/").await.unwrap());
+    assert!(!store.forbid_return(&acme(), "https://a.example/").await.unwrap());
+    assert_eq!(store.return_urls(&acme()).await.unwrap(), ["https://b.example/"]);
+}

@@ -6,6 +6,7 @@ use super::fixture::{
     acme, at, cancelled, claim, departure, done, ended, enqueue, flow, given_back, kept_connection,
     key, queued, replayable, run, sealed, slug, token, want,
 };
+use super::login::login;
 use super::webhook::webhook;
 use crate::{
     id::AppId,
@@ -17,6 +18,7 @@ use crate::{
         execution::{Begun, Execution, Idempotency},
         flow::{Departure, Flow},
         key::Key,
+        login::{Answer, Consent, Login},
         owner::Owner,
         run::{Claim, Claimed, Enqueue, Enqueued, Step, Worker},
         usage::{Reserve, Share, Window},
@@ -33,6 +35,7 @@ struct Kept {
     place: ConnectionRef,
     app: App,
     flows: (Flow, Flow, Departure),
+    login: Login,
     runs: (Execution, Execution),
     entry: Entry,
     webhook: Subscription,
@@ -123,6 +126,11 @@ async fn fill(store: &dyn Store) -> Kept {
     assert_eq!(store.reserve(&acme(), &reserve("one")).await.unwrap().granted, 10);
     let entry = Entry::new(at(0), Actor::Operator, acme()).event("key.created").target(key.id);
     store.append_audit(&entry).await.unwrap();
+    let login = login();
+    assert!(store.insert_login(&login, at(0), 9).await.unwrap());
+    let answer = Answer::Yes(Consent { owner: acme(), ..Consent::default() });
+    assert!(store.answer_login(&login.code, &answer, at(1)).await.unwrap());
+    let login = Login { answer: Some(answer), ..login };
     let webhook = webhook(0);
     assert!(store.insert_webhook(&webhook, 9).await.unwrap());
     store.meta_or_insert("fact", b"kept").await.unwrap();
@@ -134,6 +142,7 @@ async fn fill(store: &dyn Store) -> Kept {
         place: connection.at(),
         app,
         flows: (open, left, departure),
+        login,
         runs: (done, begun_too),
         entry,
         deliveries: fill_outbox(store, &webhook).await,
@@ -237,6 +246,8 @@ async fn look(store: &dyn Store, kept: &Kept) {
     assert_eq!(store.grant(&kept.place).await.unwrap().unwrap().0, sealed("grant"));
     let hold = Duration::from_secs(60);
     assert!(!store.lease_renewal(&kept.place, "two", at(59), hold).await.unwrap());
+    let login = store.login_by_device(&kept.login.device, at(2)).await.unwrap();
+    assert_eq!(login.as_ref(), Some(&kept.login));
     let (open, left, departure) = &kept.flows;
     assert_eq!(store.flow_by_link(&open.link, at(1)).await.unwrap().as_ref(), Some(open));
     assert_eq!(store.flow_by_link(&left.link, at(1)).await.unwrap(), None);

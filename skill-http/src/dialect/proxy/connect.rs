@@ -3,7 +3,11 @@
 use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use skill_core::{
-    Error, connect::ConnectRequest, id::ConnectionId, name::Slug, record::connection::Status,
+    Error,
+    connect::ConnectRequest,
+    id::ConnectionId,
+    name::Slug,
+    record::connection::{Connection, Status},
 };
 
 use super::connections::may_see;
@@ -16,25 +20,6 @@ use crate::{
 const ERRORS: &[u16] = &[400, 401, 403, 404, 409, 413, 415, 429, 502, 503];
 
 pub(super) fn routes() -> Vec<Route> {
-    let body = json!({
-        "type": "object",
-        "required": ["integration"],
-        "additionalProperties": false,
-        "properties": {
-            "integration": {"type": "string"},
-            "label": {"type": "string", "minLength": 1, "maxLength": 200},
-            "return_url": {"type": "string", "format": "uri"},
-            "scopes": {"type": "array", "items": {"type": "string"}},
-            "fields": {
-                "type": "object",
-                "description": "Facts of the connection that the integration asks for, such as a shop.",
-            },
-            "credentials": {
-                "type": "object",
-                "description": "A credential at hand, in the fields of the integration's scheme.",
-            },
-        },
-    });
     let begun = json!({
         "type": "object",
         "required": ["connection_id"],
@@ -53,7 +38,7 @@ pub(super) fn routes() -> Vec<Route> {
         },
     });
     let begin = Operation::new("connect", "Connect an account, or hand a credential over")
-        .body(body)
+        .body(wanted())
         .answer(200, "Where a person goes, or the connection that stands", begun)
         .errors(ERRORS);
     let poll = Operation::new("connect_status", "Tell how connecting goes")
@@ -68,20 +53,52 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
+/// The schema of what a caller wants to connect.
+fn wanted() -> Value {
+    json!({
+        "type": "object",
+        "required": ["integration"],
+        "additionalProperties": false,
+        "properties": {
+            "integration": {"type": "string"},
+            "connection": {
+                "type": "string",
+                "description": "The id or label of a connection to mend; without it a new one.",
+            },
+            "label": {"type": "string", "minLength": 1, "maxLength": 200},
+            "return_url": {"type": "string", "format": "uri"},
+            "scopes": {"type": "array", "items": {"type": "string"}},
+            "fields": {
+                "type": "object",
+                "description": "Facts of the connection that the integration asks for, such as a shop.",
+            },
+            "credentials": {
+                "type": "object",
+                "description": "A credential at hand, in the fields of the integration's scheme.",
+            },
+        },
+    })
+}
+
 async fn connect(cx: Context) -> Result<Reply, Failure> {
     let mut body = cx.members()?;
     let (integration, label) = (body.required_text("integration"), body.text("label"));
+    let connection = body.text("connection");
     let (credentials, fields) = (body.object("credentials"), body.object("fields"));
     let fields = fields.unwrap_or_default();
     if let Some(mut credentials) = credentials {
         body.end()?;
         credentials.extend(fields);
-        return hand_over(&cx, &integration, &credentials, label).await;
+        return match connection {
+            None => hand_over(&cx, &integration, &credentials, label).await,
+            Some(named) => replace(&cx, &integration, (&named, &credentials), label).await,
+        };
     }
     let (return_url, scopes) = (body.text("return_url"), body.texts("scopes"));
     body.end()?;
     let wanted = ConnectRequest {
         integration: slug(&integration)?,
+        connection,
         label,
         scopes: scopes.unwrap_or_default(),
         return_url,
@@ -100,9 +117,26 @@ async fn hand_over(
 ) -> Result<Reply, Failure> {
     let (caller, slug) = (cx.caller()?, slug(integration)?);
     let connector = cx.app.engine.connector();
-    let connection = connector.hand_over(caller, &slug, credentials, label).await?;
+    Ok(standing(&connector.hand_over(caller, &slug, credentials, label).await?))
+}
+
+async fn replace(
+    cx: &Context,
+    integration: &str,
+    (named, credentials): (&str, &Map<String, Value>),
+    label: Option<String>,
+) -> Result<Reply, Failure> {
+    if label.is_some() {
+        return Err(Error::invalid("a connection that is mended keeps its label").into());
+    }
+    let (caller, slug) = (cx.caller()?, slug(integration)?);
+    let connector = cx.app.engine.connector();
+    Ok(standing(&connector.hand_over_again(caller, &slug, (named, credentials)).await?))
+}
+
+fn standing(connection: &Connection) -> Reply {
     let (id, status) = (connection.id.to_string(), connection.status.as_str());
-    Ok(Reply::json(StatusCode::OK, &json!({"connection_id": id, "status": status})))
+    Reply::json(StatusCode::OK, &json!({"connection_id": id, "status": status}))
 }
 
 /// An integration's name in a body; what is no name is no integration.

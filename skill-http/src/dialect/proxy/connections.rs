@@ -33,6 +33,7 @@ pub(super) fn routes() -> Vec<Route> {
                 "scopes": {"type": "array", "items": {"type": "string"}},
                 "created_at": {"type": "string", "format": "date-time"},
                 "last_used_at": text(), "expires_at": text(),
+                "action_url": {"type": "string", "format": "uri"},
             },
         })
     };
@@ -120,8 +121,14 @@ async fn find(cx: &Context) -> Result<Connection, Error> {
     if may_see(caller, &connection) { Ok(connection) } else { Err(unknown()) }
 }
 
+/// One connection; one that cannot be used comes with the page where a person mends it.
 async fn show(cx: Context) -> Result<Reply, Failure> {
-    Ok(Reply::json(StatusCode::OK, &shown(&find(&cx).await?)))
+    let connection = find(&cx).await?;
+    let mut answer = shown(&connection);
+    if let Some(page) = cx.app.engine.connector().mending_page(&connection).await? {
+        answer["action_url"] = page.as_str().into();
+    }
+    Ok(Reply::json(StatusCode::OK, &answer))
 }
 
 async fn change_one(cx: Context) -> Result<Reply, Failure> {

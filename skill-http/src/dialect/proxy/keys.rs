@@ -79,7 +79,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 /// A key in answers.
-fn shown_key(key: &Key) -> Value {
+pub(super) fn shown_key(key: &Key) -> Value {
     json!({
         "id": key.id.to_string(),
         "name": key.name,

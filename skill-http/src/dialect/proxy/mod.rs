@@ -2,6 +2,7 @@
 
 mod connect;
 mod connections;
+mod device;
 mod download;
 mod execute;
 mod keys;
@@ -23,7 +24,7 @@ pub(super) struct Proxy;
 pub(crate) fn routes() -> impl Iterator<Item = Route> {
     let found = [skills::routes(), download::routes()];
     let used = [execute::routes(), connect::routes(), connections::routes(), keys::routes()];
-    found.into_iter().chain(used).flatten()
+    found.into_iter().chain(used).flatten().chain(device::routes())
 }
 
 impl Dialect for Proxy {

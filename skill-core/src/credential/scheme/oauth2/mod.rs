@@ -3,7 +3,7 @@
 
 mod endpoint;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -56,6 +56,7 @@ pub struct OAuth2 {
     authorize_parameters: Vec<(String, Template)>,
     token_parameters: Vec<(String, Template)>,
     refresh_parameters: Vec<(String, Template)>,
+    idle: Option<Duration>,
     callback: Vec<(Field, String)>,
     placement: Placement,
     fields: [Field; 2],
@@ -99,6 +100,7 @@ pub(super) fn declare(auth: &Table<'_>, fields: &[Field]) -> Option<Arc<dyn Auth
         authorize_parameters,
         token_parameters,
         refresh_parameters,
+        idle: auth.count("refresh_token_idle_s").map(u64::from).map(Duration::from_secs),
         callback: callback(auth, fields),
         placement: Placement::declare(auth, &later, "Bearer {credential.access_token}"),
         endpoint,
@@ -270,6 +272,10 @@ impl AuthScheme for OAuth2 {
                 .all(|name| credential.find(name).is_some()),
             Way::Standard(_) => credential.find("refresh_token").is_some(),
         }
+    }
+
+    fn idle_life(&self) -> Option<Duration> {
+        self.idle
     }
 
     fn finds(&self, field: &str) -> bool {
