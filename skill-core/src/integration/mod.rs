@@ -5,9 +5,11 @@
 //! [`Integration`]. The executor cannot tell them apart.
 
 mod declared;
+mod door;
 mod endpoint;
 mod expired;
 mod listing;
+mod pages;
 mod parameter;
 mod path;
 
@@ -24,6 +26,7 @@ use crate::{
     endpoint::Endpoint,
     error::Result,
     name::Slug,
+    raw::Door,
     record::connection::Fields,
 };
 
@@ -123,6 +126,14 @@ pub trait Integration: fmt::Debug + Send + Sync + 'static {
     /// Whether it takes the body of an answer with this status to say that.
     fn reads_refusal(&self, _status: StatusCode) -> bool {
         false
+    }
+
+    /// What its raw door opens onto; `None` when it has none.
+    ///
+    /// # Errors
+    /// As [`base`](Self::base).
+    fn raw(&self, _fields: &Fields) -> Result<Option<Door>> {
+        Ok(None)
     }
 
     /// Finds an endpoint by the canonical form of its name.
