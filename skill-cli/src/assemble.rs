@@ -335,6 +335,7 @@ fn calls(config: &Config) -> executor::Settings {
         timeout: seconds(config.limits.timeout_s.get()),
         longest_timeout: seconds(config.limits.longest_timeout_s.get()),
         answer_bytes: config.limits.answer_bytes.get(),
+        transfer: seconds(config.limits.transfer_s.get()),
         idempotency: seconds(config.idempotency_hours.get()) * 3600,
         ..executor::Settings::default()
     }
@@ -374,12 +375,16 @@ fn settings(config: &Config, public: Url) -> anyhow::Result<Settings> {
     settings.admin_secret =
         secret(config.admin_secret.as_ref(), config.admin_secret_file.as_deref())?;
     let speaks = |dialect| config.dialects.contains(&dialect);
-    settings.dialects =
-        Dialects { proxy: speaks(config::Dialect::Proxy), tools: speaks(config::Dialect::Tools) };
+    settings.dialects = Dialects {
+        proxy: speaks(config::Dialect::Proxy),
+        tools: speaks(config::Dialect::Tools),
+        raw: config.raw_door,
+    };
     settings.events_per_owner = config.limits.streams_per_owner.get();
     settings.events_keep_alive = seconds(config.timeouts.stream_s.get());
     settings.mirror_status = config.mirror_status;
     settings.body_bytes = config.limits.body_bytes.get();
+    settings.upload_bytes = config.limits.upload_bytes.get();
     settings.connections = config.limits.connections.get();
     settings.header_timeout = seconds(config.timeouts.header_s.get());
     settings.body_timeout = seconds(config.timeouts.body_s.get());

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Map, Value};
 
 use crate::{
     error::{Detail, Error, ErrorKind, Result},
     id::ExecutionId,
     name::{ActionName, Slug},
+    pages::Collect,
     record::execution::Timing,
 };
 
@@ -38,6 +39,44 @@ pub struct CallRequest {
     pub timeout: Option<Duration>,
     /// Whether the history keeps inputs and outcome, sealed and within bounds.
     pub keeps_bodies: bool,
+    /// Gathers the pages of a list into one answer, where its endpoint has pages.
+    pub collect: Option<Collect>,
+    /// What the caller has already: the service may answer 304 to a read.
+    pub known: Known,
+}
+
+/// What a caller already has of an answer (RFC 9110 section 13.1).
+///
+/// ```
+/// use skill_core::call::Known;
+/// assert!(Known::default().is_empty());
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// `If-None-Match`: the `ETag` of what it has.
+    pub etag: Option<HeaderValue>,
+    /// `If-Modified-Since`: the `Last-Modified` of what it has.
+    pub modified: Option<HeaderValue>,
+}
+
+impl Known {
+    /// Whether it has nothing.
+    pub fn is_empty(&self) -> bool {
+        self.etag.is_none() && self.modified.is_none()
+    }
+
+    /// Asks only for what is newer.
+    pub(crate) fn ask(&self, headers: &mut HeaderMap) {
+        let conditions = [
+            (header::IF_NONE_MATCH, self.etag.as_ref()),
+            (header::IF_MODIFIED_SINCE, self.modified.as_ref()),
+        ];
+        for (name, value) in conditions {
+            if let Some(value) = value {
+                headers.insert(name, value.clone());
+            }
+        }
+    }
 }
 
 impl CallRequest {
@@ -54,6 +93,8 @@ impl CallRequest {
             idempotency_key: None,
             timeout: None,
             keeps_bodies: false,
+            collect: None,
+            known: Known::default(),
         })
     }
 
@@ -82,6 +123,13 @@ impl CallRequest {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Gathers pages.
+    #[must_use]
+    pub fn collect(mut self, collect: Collect) -> Self {
+        self.collect = Some(collect);
         self
     }
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::{
     error::Result,
     name::Slug,
+    pages::Pages,
     record::{connection::Fields, execution::Class},
     schema::Schema,
     tool::{Form, Status},
@@ -45,6 +46,8 @@ pub struct EndpointInfo {
     pub status: Status,
     /// What it belongs to, among the endpoints of its integration: `issues`.
     pub group: Slug,
+    /// How its answers come in pages, when they are known to.
+    pub pages: Option<Pages>,
     /// How it shows itself as a tool.
     pub tool: Form,
     /// The hash of everything above that changes what a call means.

@@ -26,6 +26,7 @@ use crate::{
     login::Logins,
     name::OwnerId,
     queue::{self, Invoked, OnDeadline, Runs, Submission},
+    raw,
     record::{audit::Entry, owner::Owner},
     skill::Skill,
     store::{MemoryStore, Store},
@@ -133,10 +134,21 @@ impl Engine {
         if !is_skill {
             return self.0.runs.call(admitted, call).await;
         }
+        if call.collect.is_some() {
+            return Err(Error::invalid("the answer of a skill has no pages: leave `collect` out"));
+        }
         match self.0.runs.invoke(admitted, Submission::new(call), OnDeadline::Abort).await? {
             Invoked::Ended(run) => run.reply(),
             Invoked::Continues(_) => Err(Error::internal("a run goes on that was to be stopped")),
         }
+    }
+
+    /// Passes a request of a service's own client on, that was counted already.
+    ///
+    /// # Errors
+    /// As [`Executor::raw`].
+    pub async fn raw(&self, admitted: &Admitted, request: raw::Request) -> Result<raw::Reply> {
+        self.0.executor.raw(admitted, request).await
     }
 
     /// Runs: those that wait, those under way, and those that ended.

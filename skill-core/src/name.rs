@@ -38,6 +38,9 @@ const RESERVED: &[&str] = &[
     "webhooks",
 ];
 
+/// What stands for the raw door.
+const RAW: &str = "_raw";
+
 /// The name of an integration, an endpoint, a category or a skill.
 ///
 /// Lower-case letters, digits, `_` and `-`, beginning with a letter or digit, 1 to 64 characters.
@@ -61,6 +64,9 @@ impl Slug {
     /// # Errors
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it is not one.
     pub fn parse(text: &str) -> Result<Self> {
+        if text == RAW {
+            return Ok(Self::raw());
+        }
         let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let starts = text.bytes().next().is_some_and(is_word);
         let fits = text.len() <= SLUG && text.bytes().all(|b| is_word(b) || b == b'_' || b == b'-');
@@ -75,6 +81,17 @@ impl Slug {
         Ok(Self { written, canonical })
     }
 
+    /// `_raw`: stands for the raw door of an integration where others have an action's name. It is
+    /// the one slug that begins with `_`, so that nothing else can be called so.
+    pub fn raw() -> Self {
+        Self { written: RAW.into(), canonical: RAW.into() }
+    }
+
+    /// Whether it is [`Slug::raw`].
+    pub fn is_raw(&self) -> bool {
+        &*self.canonical == RAW
+    }
+
     /// The slug as it was written.
     pub fn as_str(&self) -> &str {
         &self.written
@@ -87,7 +104,7 @@ impl Slug {
 
     /// Whether routes need this word, so that nothing may be called so.
     pub fn is_reserved(&self) -> bool {
-        RESERVED.contains(&self.canonical())
+        self.is_raw() || RESERVED.contains(&self.canonical())
     }
 }
 

@@ -1,7 +1,11 @@
 //! The key that a request presents: one, in one of two headers. Never a cookie, never the query.
 
+use std::borrow::Cow;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderName, header};
 use secrecy::{ExposeSecret, SecretString};
+use skill_core::record::key::PlainKey;
 use subtle::ConstantTimeEq;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -19,6 +23,48 @@ pub(crate) fn presented(headers: &HeaderMap) -> Result<Option<&str>, Unclear> {
         (Some(one), Some(other)) if one != other => Err(Unclear),
         (one, other) => Ok(one.or(other)),
     }
+}
+
+/// The key that a service's own client presents where it would present its own: as `Bearer`, as
+/// `token`, as either half of `Basic`, or in `x-api-key`.
+pub(crate) fn presented_by_client(headers: &HeaderMap) -> Result<Option<Cow<'_, str>>, Unclear> {
+    let given = single(headers, &header::AUTHORIZATION)?.map(client_key).transpose()?;
+    let plain = single(headers, &API_KEY)?.map(Cow::Borrowed);
+    match (given, plain) {
+        (Some(one), Some(other)) if one != other => Err(Unclear),
+        (one, other) => Ok(one.or(other)),
+    }
+}
+
+fn client_key(text: &str) -> Result<Cow<'_, str>, Unclear> {
+    let (scheme, rest) = text.split_once(' ').ok_or(Unclear)?;
+    if scheme.eq_ignore_ascii_case("token") {
+        let key = rest.trim();
+        let fits = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
+        return if fits { Ok(key.into()) } else { Err(Unclear) };
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return bearer(text).map(Cow::Borrowed);
+    }
+    let pair = STANDARD.decode(rest.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let pair = pair.ok_or(Unclear)?;
+    let (user, password) = pair.split_once(':').ok_or(Unclear)?;
+    // The other half is whatever the client puts there: an address, nothing, `x`.
+    let is_key = |text: &&str| PlainKey::parse(text).is_some();
+    match (Some(user).filter(is_key), Some(password).filter(is_key)) {
+        (Some(one), None) | (None, Some(one)) => Ok(Cow::Owned(one.to_owned())),
+        (Some(_), Some(_)) | (None, None) => Err(Unclear),
+    }
+}
+
+/// Takes out what is said to this server alone, before headers go on to a service.
+pub(crate) fn take_out(headers: &mut HeaderMap) {
+    let ours = |name: &HeaderName| {
+        *name == API_KEY || *name == ADMIN || name.as_str().starts_with("skill-")
+    };
+    let found = headers.keys().filter(|name| ours(name)).cloned().collect::<Vec<_>>();
+    found.iter().for_each(|name| drop(headers.remove(name)));
+    headers.remove(header::AUTHORIZATION);
 }
 
 /// Whether the request carries the admin secret.
@@ -87,6 +133,31 @@ mod tests {
         ] {
             assert!(presented(&headers(pairs)).is_err(), "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn a_client_of_a_service_presents_the_key_in_its_own_way() {
+        let key = PlainKey::generate(skill_core::record::key::Kind::Api).unwrap();
+        let key = key.expose();
+        let read = |text: &str| {
+            let headers = headers(&[("authorization", text)]);
+            presented_by_client(&headers).ok().flatten().map(Cow::into_owned)
+        };
+        for text in [format!("Bearer {key}"), format!("token {key}"), format!("TOKEN  {key}")] {
+            assert_eq!(read(&text).as_deref(), Some(key), "{text}");
+        }
+        let basic = |pair: String| format!("Basic {}", STANDARD.encode(pair));
+        for pair in [format!("{key}:"), format!("a@b.test/token:{key}"), format!("x:{key}")] {
+            assert_eq!(read(&basic(pair.clone())).as_deref(), Some(key), "{pair}");
+        }
+        for pair in [format!("{key}:{key}"), "a:b".to_owned(), key.to_owned(), format!("{key}x:")] {
+            assert_eq!(read(&basic(pair.clone())), None, "{pair}");
+        }
+        for text in ["Basic !", "Digest a", "token ", "token a b", "token"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        let two = [("authorization", "token a"), ("x-api-key", "b")];
+        assert!(presented_by_client(&headers(&two)).is_err());
     }
 
     #[test]

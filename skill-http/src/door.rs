@@ -38,11 +38,13 @@ pub struct Dialects {
     pub proxy: bool,
     /// `/v1/tools`, `/v1/executions`, `/v1/keys`, `/v1/webhooks`, `/v1/quotas`.
     pub tools: bool,
+    /// `/v1/{integration}/_raw/…`, where proxy is spoken.
+    pub raw: bool,
 }
 
 impl Default for Dialects {
     fn default() -> Self {
-        Self { proxy: true, tools: true }
+        Self { proxy: true, tools: true, raw: true }
     }
 }
 
@@ -51,7 +53,8 @@ impl Dialects {
     fn hidden(self) -> BTreeSet<&'static str> {
         let proxy = (!self.proxy).then(dialect::proxy::routes).into_iter().flatten();
         let tools = (!self.tools).then(dialect::tools::routes).into_iter().flatten();
-        proxy.chain(tools).map(|route| route.path).collect()
+        let raw = (!self.raw).then(dialect::proxy::raw_routes).into_iter().flatten();
+        proxy.chain(tools).chain(raw).map(|route| route.path).collect()
     }
 }
 
@@ -80,7 +83,9 @@ pub struct Settings {
     pub events_per_owner: usize,
     /// The most bytes of a request's body.
     pub body_bytes: usize,
-    /// How long a body may take to arrive.
+    /// The most bytes of a body that is passed on as it comes.
+    pub upload_bytes: u64,
+    /// How long a body may take to arrive; between two chunks of one that is passed on as it comes.
     pub body_timeout: Duration,
     /// How long a head may take to arrive.
     pub header_timeout: Duration,
@@ -106,6 +111,7 @@ impl Settings {
             events_keep_alive: Duration::from_secs(15),
             events_per_owner: 100,
             body_bytes: 1 << 20,
+            upload_bytes: 5 << 30,
             body_timeout: Duration::from_secs(30),
             header_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(75),
@@ -209,7 +215,8 @@ impl Server {
 
     fn service(&self, door: Door) -> Service {
         let (bytes, timeout) = (self.settings.body_bytes, self.settings.body_timeout);
-        Service { app: self.app.clone(), door, body: BodyLimits { bytes, timeout } }
+        let body = BodyLimits { bytes, timeout, streamed: self.settings.upload_bytes };
+        Service { app: self.app.clone(), door, body }
     }
 
     fn limits(&self) -> Limits {

@@ -89,7 +89,7 @@ fn table_paths(app: &App) -> BTreeMap<String, Value> {
         if !is_part || app.hidden.contains(route.path) {
             continue;
         }
-        let item = paths.entry(route.path.to_owned()).or_insert_with(|| json!({}));
+        let item = paths.entry(route.path.replace("{*", "{")).or_insert_with(|| json!({}));
         item[route.method.as_str().to_ascii_lowercase()] = operation(route);
     }
     paths
@@ -114,6 +114,7 @@ fn operation(route: &Route) -> Value {
 
 fn parameters(route: &Route) -> Vec<Value> {
     let names = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let names = names.map(|name| name.trim_start_matches('*'));
     let path = names.map(
         |name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}),
     );

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use skill_core::{
     Error,
     access::NewKey,
-    call::CallRequest,
+    call::{CallRequest, Known},
     name::{ActionName, OwnerId, Slug},
     record::{key::Kind, scope::Scopes},
 };
@@ -134,6 +134,8 @@ async fn add_run(cx: Context) -> Result<Reply, Failure> {
         idempotency_key: idempotency_key(&cx.headers)?,
         timeout: None,
         keeps_bodies: true,
+        collect: None,
+        known: Known::default(),
     };
     submit(&cx, call).await
 }

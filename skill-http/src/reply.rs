@@ -2,9 +2,9 @@
 
 use std::{
     collections::VecDeque,
-    convert::Infallible,
     fmt,
     pin::Pin,
+    sync::{Mutex, PoisonError},
     task::{Context, Poll},
 };
 
@@ -13,7 +13,10 @@ use futures_util::{StreamExt, stream::BoxStream};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use serde_json::Value;
-use skill_core::Error;
+use skill_core::{
+    Error,
+    transport::{self, Chunks},
+};
 
 /// A body in pieces: an upstream's answer is wrapped without being copied.
 #[derive(Debug, Default, Clone)]
@@ -57,6 +60,18 @@ pub(crate) enum Content {
     Whole(Pieces),
     /// It comes by and by, and ends when it ends.
     Stream(BoxStream<'static, Bytes>),
+    /// It comes from elsewhere, and may be cut: then the connection is cut too, so that nobody takes
+    /// a part for the whole.
+    Chunks(Mutex<Chunks>),
+}
+
+impl From<transport::Body> for Content {
+    fn from(body: transport::Body) -> Self {
+        match body {
+            transport::Body::Bytes(bytes) => Self::Whole([bytes].into_iter().collect()),
+            transport::Body::Chunks(chunks) => Self::Chunks(Mutex::new(chunks)),
+        }
+    }
 }
 
 impl fmt::Debug for Content {
@@ -64,6 +79,7 @@ impl fmt::Debug for Content {
         match self {
             Self::Whole(pieces) => write!(f, "Whole({} bytes)", pieces.len()),
             Self::Stream(_) => f.write_str("Stream"),
+            Self::Chunks(_) => f.write_str("Chunks"),
         }
     }
 }
@@ -74,23 +90,37 @@ impl Content {
         match self {
             Self::Whole(pieces) => pieces.joined(),
             Self::Stream(stream) => stream.collect::<Vec<_>>().await.concat().into(),
+            Self::Chunks(chunks) => {
+                let chunks = chunks.into_inner().unwrap_or_else(PoisonError::into_inner);
+                let chunks = chunks.take_while(|chunk| std::future::ready(chunk.is_ok()));
+                chunks
+                    .filter_map(|chunk| std::future::ready(chunk.ok()))
+                    .collect::<Vec<_>>()
+                    .await
+                    .concat()
+                    .into()
+            }
         }
     }
 }
 
 impl Body for Content {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let next = match &mut *self {
-            Self::Whole(Pieces(pieces)) => Poll::Ready(pieces.pop_front()),
-            Self::Stream(stream) => stream.as_mut().poll_next(cx),
+            Self::Whole(Pieces(pieces)) => Poll::Ready(pieces.pop_front().map(Ok)),
+            Self::Stream(stream) => stream.as_mut().poll_next(cx).map(|piece| piece.map(Ok)),
+            Self::Chunks(chunks) => {
+                let chunks = chunks.get_mut().unwrap_or_else(PoisonError::into_inner);
+                chunks.as_mut().poll_next(cx)
+            }
         };
-        next.map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+        next.map(|piece| piece.map(|piece| piece.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -100,7 +130,7 @@ impl Body for Content {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(pieces) => SizeHint::with_exact(pieces.len()),
-            Self::Stream(_) => SizeHint::default(),
+            Self::Stream(_) | Self::Chunks(_) => SizeHint::default(),
         }
     }
 }

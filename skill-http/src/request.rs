@@ -1,13 +1,20 @@
 //! Requests after HTTP: reading a body within its bounds, and what it says, strictly.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Mutex, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::{Map, Value};
-use skill_core::{Error, clock::Deadline, error::Detail, json};
+use skill_core::{
+    Error, ErrorKind,
+    clock::Deadline,
+    error::Detail,
+    json,
+    transport::{Chunks, Payload},
+};
 use tokio::time::Instant;
 use url::form_urlencoded;
 
@@ -16,6 +23,8 @@ use crate::{reply::Failure, server::Peer};
 /// A body must arrive at least this fast, after a moment of grace.
 const SLOWEST_BYTES_PER_S: u64 = 1024;
 const GRACE: Duration = Duration::from_secs(10);
+/// Bodies up to this size are held while they are passed on, so that they can be sent again.
+const HELD: usize = 256 * 1024;
 
 /// Where a body comes from.
 pub(crate) enum Source {
@@ -40,19 +49,64 @@ pub(crate) struct Inbound {
 pub(crate) struct BodyLimits {
     pub(crate) bytes: usize,
     pub(crate) timeout: Duration,
+    /// The most bytes of a body that is passed on as it comes.
+    pub(crate) streamed: u64,
+}
+
+/// A body that is passed on, and its length when that is known.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    payload: Payload,
+    length: Option<u64>,
+}
+
+impl From<Sent> for (Payload, Option<u64>) {
+    fn from(sent: Sent) -> Self {
+        (sent.payload, sent.length)
+    }
+}
+
+impl From<Bytes> for Sent {
+    fn from(bytes: Bytes) -> Self {
+        let payload = if bytes.is_empty() { Payload::Empty } else { Payload::Bytes(bytes) };
+        Self { payload, length: None }
+    }
 }
 
 impl Source {
+    /// Opens the body to be passed on. A short one is read here, so that it can be sent again.
+    pub(crate) async fn open(self, limits: BodyLimits) -> Result<Sent, Failure> {
+        let (incoming, peer) = match self {
+            Self::Whole(bytes) => return Ok(bytes.into()),
+            Self::Wire(incoming, peer) => (incoming, peer),
+        };
+        let length = http_body::Body::size_hint(&incoming).exact();
+        if http_body::Body::is_end_stream(&incoming) {
+            return Ok(Sent::default());
+        }
+        let most = HELD.min(limits.bytes);
+        match length {
+            Some(length) if length > limits.streamed => Err(too_large(limits.streamed)),
+            Some(length) if length <= most as u64 => {
+                Self::Wire(incoming, peer).read(limits).await.map(Sent::from)
+            }
+            Some(_) | None => {
+                let chunks = Mutex::new(chunks(incoming, peer, limits));
+                Ok(Sent { payload: Payload::Stream(chunks), length })
+            }
+        }
+    }
+
     /// Reads the whole body.
     pub(crate) async fn read(self, limits: BodyLimits) -> Result<Bytes, Failure> {
         let (mut incoming, peer) = match self {
             Self::Whole(bytes) if bytes.len() <= limits.bytes => return Ok(bytes),
-            Self::Whole(_) => return Err(too_large(limits.bytes)),
+            Self::Whole(_) => return Err(too_large(limits.bytes as u64)),
             Self::Wire(incoming, peer) => (incoming, peer),
         };
         let hint = http_body::Body::size_hint(&incoming);
         if hint.lower() > limits.bytes as u64 {
-            return Err(too_large(limits.bytes));
+            return Err(too_large(limits.bytes as u64));
         }
         let (start, deadline) = (Instant::now(), Deadline::after(limits.timeout));
         let mut whole = BytesMut::with_capacity(usize::try_from(hint.lower()).unwrap_or(0));
@@ -67,7 +121,7 @@ impl Source {
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
                     if whole.len() + data.len() > limits.bytes {
-                        return Err(too_large(limits.bytes));
+                        return Err(too_large(limits.bytes as u64));
                     }
                     whole.extend_from_slice(&data);
                 }
@@ -76,9 +130,38 @@ impl Source {
     }
 }
 
-fn too_large(most: usize) -> Failure {
-    let message = format!("expected a body of at most {most} bytes");
-    Failure::request(StatusCode::PAYLOAD_TOO_LARGE, message)
+/// The chunks of a body as they come, within its bounds.
+fn chunks(incoming: Incoming, peer: Peer, limits: BodyLimits) -> Chunks {
+    let begun = Some((incoming, peer, 0));
+    let chunks = stream::unfold(begun, move |under_way| async move {
+        let (mut incoming, peer, mut count) = under_way?;
+        loop {
+            let frame = Deadline::after(limits.timeout).run(incoming.frame()).await;
+            let error = match frame {
+                Some(None) => return None,
+                Some(Some(Ok(frame))) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    count += data.len() as u64;
+                    if count <= limits.streamed {
+                        return Some((Ok(data), Some((incoming, peer, count))));
+                    }
+                    Error::new(ErrorKind::TooLarge, most(limits.streamed))
+                }
+                Some(Some(Err(_))) => Error::invalid("the body of the request was cut short"),
+                None => Error::invalid("the body of the request did not go on in time"),
+            };
+            return Some((Err(error), None));
+        }
+    });
+    chunks.boxed()
+}
+
+fn most(bytes: u64) -> String {
+    format!("expected a body of at most {bytes} bytes")
+}
+
+fn too_large(bytes: u64) -> Failure {
+    Failure::request(StatusCode::PAYLOAD_TOO_LARGE, most(bytes))
 }
 
 fn too_slow() -> Failure {
@@ -135,6 +218,13 @@ fn kind_of(value: &Value) -> &'static str {
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
     }
+}
+
+/// A member that is true or false, or an object that says more.
+#[derive(Debug)]
+pub(crate) enum Either {
+    Flag(bool),
+    Object(Map<String, Value>),
 }
 
 /// The members of a body while they are taken out. What nobody takes is refused.
@@ -221,6 +311,15 @@ impl Members {
     pub(crate) fn object(&mut self, name: &'static str) -> Option<Map<String, Value>> {
         self.take(name, "an object", |value| {
             if let Value::Object(members) = value { Ok(members) } else { Err(value) }
+        })
+    }
+
+    /// True or false, or an object.
+    pub(crate) fn either(&mut self, name: &'static str) -> Option<Either> {
+        self.take(name, "true, false or an object", |value| match value {
+            Value::Bool(flag) => Ok(Either::Flag(flag)),
+            Value::Object(members) => Ok(Either::Object(members)),
+            other => Err(other),
         })
     }
 

@@ -1,6 +1,6 @@
 //! One request: match, authenticate, count, handle, render. A panic becomes a 500.
 
-use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{borrow::Cow, net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -16,19 +16,23 @@ use skill_core::{
 };
 
 use crate::{
-    app::route::{Access, Found, Route},
+    app::route::{Access, Found, RAW, Reading, Route},
     app::{App, Context},
     compress::{Coding, compress},
     credentials,
-    dialect::{self, Facts, headers::REPLAYED},
+    dialect::{
+        self, Facts,
+        headers::{ANSWERED_BY, OURS, REPLAYED, SERVICE},
+    },
     host::Hosts,
     pages,
     reply::{Content, Failure, Reply},
-    request::{BodyLimits, Inbound, Source},
+    request::{BodyLimits, Inbound, Sent, Source},
     server::{Handle, Peer},
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const RATE_LIMIT: &str = "x-ratelimit-limit";
 const OWNER: HeaderName = HeaderName::from_static("skill-owner");
 const USER: HeaderName = HeaderName::from_static("skill-user");
 
@@ -105,7 +109,11 @@ impl Service {
                 served.unwrap_or_else(|_| Err(Error::internal("a handler panicked").into()))
             }
         };
-        let reply = outcome.unwrap_or_else(|failure| self.show(&failure, &path, &id));
+        let is_raw = notes.route.as_ref().is_some_and(|route| route.path == RAW);
+        let reply = outcome.unwrap_or_else(|failure| {
+            let shown = self.show(&failure, &path, &id);
+            if is_raw { shown.with(ANSWERED_BY, OURS) } else { shown }
+        });
         let reply = compress(reply, accepted).await;
         let route = notes.route.as_ref().map_or("none", |route| route.path);
         let (status, time) = (reply.status.as_u16(), watch.elapsed());
@@ -132,11 +140,13 @@ impl Service {
         let (route, values) = self.find(&inbound)?;
         notes.route = Some(route.clone());
         let admitted = self.admit(&route, &inbound, notes).await?;
-        let body = self.read(&route, inbound.body).await?;
+        let (body, sent) = self.read(&route, inbound.body).await?;
         let context = Context {
             app: self.app.clone(),
             admitted,
             values,
+            method: inbound.method,
+            sent,
             query: inbound.query,
             headers: inbound.headers,
             body,
@@ -223,8 +233,13 @@ impl Service {
             return Ok(Caller::operator(owner));
         }
         let keys = self.app.engine.keys();
-        let bad = match credentials::presented(&inbound.headers) {
-            Ok(Some(key)) => match keys.authenticate(key, inbound.address).await? {
+        let is_raw = notes.route.as_ref().is_some_and(|route| route.path == RAW);
+        let presented = match is_raw {
+            true => credentials::presented_by_client(&inbound.headers),
+            false => credentials::presented(&inbound.headers).map(|key| key.map(Cow::Borrowed)),
+        };
+        let bad = match presented {
+            Ok(Some(key)) => match keys.authenticate(&key, inbound.address).await? {
                 Authentication::Good(caller) => return Ok(caller),
                 Authentication::Bad(allowance) => allowance,
             },
@@ -254,10 +269,12 @@ impl Service {
         Err(Error::new(ErrorKind::Unauthenticated, message).into())
     }
 
-    async fn read(&self, route: &Route, body: Source) -> Result<Bytes, Failure> {
-        match route.method {
-            Method::GET | Method::HEAD => Ok(Bytes::new()),
-            _ => body.read(self.body).await,
+    async fn read(&self, route: &Route, body: Source) -> Result<(Bytes, Sent), Failure> {
+        let whole = |bytes| (bytes, Sent::default());
+        match (route.reading, &route.method) {
+            (Reading::Streaming, _) => Ok((Bytes::new(), body.open(self.body).await?)),
+            (Reading::Whole, &Method::GET | &Method::HEAD) => Ok(whole(Bytes::new())),
+            (Reading::Whole, _) => body.read(self.body).await.map(whole),
         }
     }
 
@@ -300,8 +317,12 @@ impl Service {
         address: Option<IpAddr>,
     ) -> Response<Content> {
         let Reply { status, mut headers, body } = reply;
+        // At the raw door the service's own figures are what its client goes by.
+        let is_theirs = headers.get(ANSWERED_BY).is_some_and(|by| by == SERVICE);
+        let figures = [RATE_LIMIT, "ratelimit"].map(|name| is_theirs && headers.contains_key(name));
         let mut put = |name: &'static str, value: String| {
-            if let Ok(value) = HeaderValue::try_from(value) {
+            let is_figure = name.contains("ratelimit") && figures.contains(&true);
+            if !is_figure && let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(HeaderName::from_static(name), value);
             }
         };
@@ -312,13 +333,15 @@ impl Service {
             let (left, reset) = (allowance.remaining.min(limit), rounded_up(allowance.reset));
             let now = self.app.engine.clock().now().as_second().unsigned_abs();
             let window = if allowance.is_daily { 86_400 } else { 60 };
-            put("x-ratelimit-limit", limit.to_string());
+            put(RATE_LIMIT, limit.to_string());
             put("x-ratelimit-remaining", left.to_string());
             put("x-ratelimit-reset", (now + reset).to_string());
             put("ratelimit", format!("\"default\";r={left};t={reset}"));
             put("ratelimit-policy", format!("\"default\";q={limit};w={window}"));
         }
-        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        let is_busy =
+            matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+        if is_busy && !is_theirs {
             headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
         }
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) admin_secret_file: Option<PathBuf>,
     /// The API shapes that are spoken.
     pub(crate) dialects: Vec<Dialect>,
+    /// Whether the raw door is open.
+    pub(crate) raw_door: bool,
     /// Whether the upstream's status becomes the answer's.
     pub(crate) mirror_status: bool,
     /// How long ended runs are kept.
@@ -91,6 +93,10 @@ pub(crate) struct Limits {
     pub(crate) longest_timeout_s: NonZero<u32>,
     /// The largest body of a request.
     pub(crate) body_bytes: NonZero<usize>,
+    /// The largest body that is passed on as it comes.
+    pub(crate) upload_bytes: NonZero<u64>,
+    /// How long what streams may take in all.
+    pub(crate) transfer_s: NonZero<u32>,
     /// The largest answer of an upstream.
     pub(crate) answer_bytes: NonZero<usize>,
     /// Connections at one time.

@@ -100,8 +100,8 @@ pub fn authorize(caller: &Caller, intent: &Intent) -> Decision {
         return Decision::Allow;
     }
     let wanted = match &intent.scope {
-        Scope::Action(action) => action.namespace.canonical().to_owned(),
-        Scope::All | Scope::Namespace(_) => intent.scope.to_string(),
+        Scope::Action(action) if !action.name.is_raw() => action.namespace.canonical().to_owned(),
+        Scope::Action(_) | Scope::All | Scope::Namespace(_) => intent.scope.to_string(),
     };
     let message =
         format!("The API key does not have the required scope '{wanted}' for this operation.");

@@ -229,6 +229,9 @@ impl Catalog {
         let mut problems = Vec::new();
         for action in self.actions().filter(|action| !action.form().is_hidden).collect::<Vec<_>>() {
             let name = action.name();
+            if name.name.is_raw() {
+                problems.push(Detail::new(name.to_string(), "has the name of the raw door"));
+            }
             let tool = match Tool::of(&action) {
                 Ok(tool) => tool,
                 Err(what) => {

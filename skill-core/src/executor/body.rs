@@ -13,11 +13,12 @@ use super::{
     replay::{self, Form, Kept},
 };
 use crate::{
-    call::{CallRequest, Data, Outcome},
+    call::{CallRequest, Data, Known, Outcome},
     credential::seal::Binding,
     error::{Error, Result},
     id::ExecutionId,
     name::{ActionName, OwnerId},
+    pages::Collect,
     record::Sealed,
 };
 
@@ -27,6 +28,9 @@ struct Read {
     params: Map<String, Value>,
     connection: Option<String>,
     timeout_ms: Option<u64>,
+    /// Pages and items.
+    #[serde(default)]
+    collect: Option<(u32, u32)>,
 }
 
 #[derive(Serialize)]
@@ -36,6 +40,8 @@ struct Written<'a> {
     connection: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     timeout_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    collect: Option<(u32, u32)>,
 }
 
 impl Executor {
@@ -51,6 +57,7 @@ impl Executor {
             params: &call.params,
             connection: call.connection.as_deref(),
             timeout_ms: timeout,
+            collect: call.collect.map(|collect| (collect.pages, collect.items)),
         };
         let text = serde_json::to_vec(&written).map_err(Error::internal)?;
         self.vault.seal(&text, &binding("input", owner, id))
@@ -73,6 +80,8 @@ impl Executor {
             idempotency_key: None,
             timeout: read.timeout_ms.map(Duration::from_millis),
             keeps_bodies: true,
+            collect: read.collect.map(|(pages, items)| Collect { pages, items }),
+            known: Known::default(),
         })
     }
 

@@ -5,10 +5,12 @@
 
 mod answer;
 mod body;
+mod gather;
 mod history;
 mod keep_alive;
 mod observe;
 mod quotas;
+mod raw;
 mod recording;
 mod renew;
 mod replay;
@@ -51,6 +53,7 @@ use crate::{
     endpoint::Draft,
     error::{Error, ErrorKind, Result, Retry},
     id::{ConnectionId, ExecutionId},
+    integration::Integration,
     link::{Errand, Links},
     name::{ActionName, Slug},
     record::{
@@ -81,6 +84,8 @@ pub struct Settings {
     pub idempotency: Duration,
     /// The most bytes of inputs or of an outcome that the history keeps of a call.
     pub kept_bytes: usize,
+    /// How long what streams may take in all, as long as it goes on.
+    pub transfer: Duration,
 }
 
 impl Default for Settings {
@@ -91,6 +96,7 @@ impl Default for Settings {
             answer_bytes: 10 << 20,
             idempotency: Duration::from_secs(24 * 3600),
             kept_bytes: 1 << 20,
+            transfer: Duration::from_secs(3600),
         }
     }
 }
@@ -171,7 +177,7 @@ impl Executor {
         action.endpoint.info().schema.check(&Value::Object(call.params.clone()))?;
         let attempts = run.attempts;
         let answered =
-            self.attempt(caller, (call, deadline, Some(sending)), &action, &mut *run).await;
+            self.answer(caller, (call, deadline, Some(sending)), &action, &mut *run).await;
         // Of a queued run they count how often a worker took it.
         run.attempts = attempts;
         answered
@@ -201,7 +207,7 @@ impl Executor {
         let answered = match info.schema.check(&Value::Object(call.params.clone())) {
             Ok(()) => {
                 let how = (call, deadline, Some(sending));
-                self.attempt(caller, how, &action, &mut run.execution).await
+                self.answer(caller, how, &action, &mut run.execution).await
             }
             Err(error) => Err(error),
         };
@@ -247,7 +253,7 @@ impl Executor {
             }
         }
         let (how, id) = ((call, deadline, None), run.execution.id);
-        let attempt = self.attempt(caller, how, action, &mut run.execution);
+        let attempt = self.answer(caller, how, action, &mut run.execution);
         let answered = match is_durable {
             true => self.under_way.during(id, attempt).await,
             false => attempt.await,
@@ -279,7 +285,8 @@ impl Executor {
         action: &Operation,
         run: &mut Execution,
     ) -> Result<Answered> {
-        let connection = self.connection(caller, call, action).await?;
+        let named = call.connection.as_deref();
+        let connection = self.connection(caller, named, &*action.integration).await?;
         if let Some(connection) = &connection {
             (run.connection, run.app) = (Some(connection.id), connection.app);
             self.check(connection).await?;
@@ -289,7 +296,7 @@ impl Executor {
         let fields = connection.as_ref().map_or(&NO_FIELDS, |connection| &connection.fields);
         let key = (run.id, sending.map(|sending| sending.key));
         let request = self.draft(action, call, fields, key)?;
-        let grant = self.grant(action, connection.as_deref(), deadline).await?;
+        let grant = self.grant(&action.integration, connection.as_deref(), deadline).await?;
         let may_repeat = action.endpoint.info().may_repeat(true);
         let connection = connection.as_deref();
         let gate = sending.map(|sending| sending.gate);
@@ -314,12 +321,11 @@ impl Executor {
     async fn connection(
         &self,
         caller: &Caller,
-        call: &CallRequest,
-        action: &Operation,
+        named: Option<&str>,
+        integration: &dyn Integration,
     ) -> Result<Option<Arc<Connection>>> {
-        let slug = &action.integration.info().slug;
-        let named = call.connection.as_deref();
-        if !action.integration.auth().needs_connection() && named.is_none() {
+        let slug = &integration.info().slug;
+        if !integration.auth().needs_connection() && named.is_none() {
             return Ok(None);
         }
         if let Some(chosen) = self.connections.choose(caller, slug, named).await? {
@@ -367,13 +373,17 @@ impl Executor {
             let value = HeaderValue::try_from(key).map_err(Error::internal)?;
             request.headers.insert(name, value);
         }
+        // A kept outcome is given to whoever repeats the call, whatever that one has.
+        if info.method.is_safe() && call.idempotency_key.is_none() {
+            call.known.ask(&mut request.headers);
+        }
         Ok(request)
     }
 
     /// The credential of the call, renewed first when it is known to have ended.
     async fn grant(
         &self,
-        action: &Operation,
+        integration: &Arc<dyn Integration>,
         connection: Option<&Connection>,
         deadline: Deadline,
     ) -> Result<Grant> {
@@ -396,10 +406,10 @@ impl Executor {
         let now = self.clock.now();
         let margin = credential.lifetime.map_or(Duration::ZERO, |life| MARGIN.min(life / 10));
         let is_ending = credential.is_over(now, margin);
-        if !is_ending || !action.integration.auth().is_renewable(&credential) {
+        if !is_ending || !integration.auth().is_renewable(&credential) {
             return Ok(Grant { credential, revision, is_fresh: false });
         }
-        match self.renewed(connection, &action.integration, revision, deadline).await {
+        match self.renewed(connection, integration, revision, deadline).await {
             // It has not ended yet: what is at hand will do.
             Err(error)
                 if error.kind() == ErrorKind::UpstreamUnreachable
@@ -423,11 +433,10 @@ impl Executor {
             None => None,
             Some(key) => {
                 replay::check_key(key)?;
-                let named = call.connection.as_deref();
                 let expires = run.created_at.checked_add(self.settings.idempotency);
                 Some(Idempotency {
                     key: key.clone(),
-                    inputs: replay::hash(&call.params, named, run.user.as_ref())?,
+                    inputs: replay::hash(call, run.user.as_ref())?,
                     expires_at: expires.map_err(Error::internal)?,
                 })
             }

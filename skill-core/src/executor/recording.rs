@@ -13,24 +13,32 @@ use crate::{
     name::ActionName,
     record::{
         Sealed,
-        execution::{Execution, Recorded, State, Timing},
+        execution::{Class, Execution, Recorded, State, Timing},
     },
 };
 
 /// A run that is about to begin.
 pub(super) fn execution(caller: &Caller, action: &Operation, now: Timestamp) -> Result<Execution> {
     let info = action.endpoint.info();
+    let (namespace, name) = (action.integration.info().slug.clone(), info.name.clone());
+    begun(caller, ActionName { namespace, name }, (&info.revision, info.class), now)
+}
+
+/// A run of what has this name, this revision and this class.
+pub(super) fn begun(
+    caller: &Caller,
+    action: ActionName,
+    (revision, class): (&str, Class),
+    now: Timestamp,
+) -> Result<Execution> {
     Ok(Execution {
         id: ExecutionId::fresh(now)?,
         owner: caller.owner.clone(),
         user: caller.user.clone(),
         key: caller.key(),
-        action: ActionName {
-            namespace: action.integration.info().slug.clone(),
-            name: info.name.clone(),
-        },
-        revision: info.revision.clone(),
-        class: info.class,
+        action,
+        revision: revision.to_owned(),
+        class,
         connection: None,
         app: None,
         version: None,

@@ -4,13 +4,12 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::send::Answered;
 use crate::{
     artifact::Artifact,
-    call::{Data, Failure, Outcome, Reply},
+    call::{CallRequest, Data, Failure, Outcome, Reply},
     error::{Detail, Error, ErrorKind, Result},
     id::ExecutionId,
     name::UserId,
@@ -31,13 +30,13 @@ pub(crate) fn check_key(key: &str) -> Result<()> {
 
 /// The hash of inputs as parsed JSON: the order of members does not matter. For whom the call is
 /// made is one of them: nobody gets the answer to another person.
-pub(crate) fn hash(
-    params: &Map<String, Value>,
-    connection: Option<&str>,
-    user: Option<&UserId>,
-) -> Result<[u8; 32]> {
-    let inputs = (params, connection, user.map(UserId::as_str));
-    let inputs = serde_json::to_vec(&inputs).map_err(Error::internal)?;
+pub(crate) fn hash(call: &CallRequest, user: Option<&UserId>) -> Result<[u8; 32]> {
+    let inputs = (&call.params, call.connection.as_deref(), user.map(UserId::as_str));
+    let inputs = match call.collect {
+        None => serde_json::to_vec(&inputs),
+        Some(collect) => serde_json::to_vec(&(inputs, collect.pages, collect.items)),
+    };
+    let inputs = inputs.map_err(Error::internal)?;
     Ok(Sha256::digest(inputs).into())
 }
 

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// The longest body that may say that the access has ended.
-const REFUSAL: usize = 16 * 1024;
+pub(super) const REFUSAL: usize = 16 * 1024;
 
 /// The credential of one call, and whether it was renewed for it.
 pub(super) struct Grant {
@@ -92,6 +92,7 @@ impl Executor {
     ) -> Result<Answered> {
         let integration = &prepared.action.integration;
         let slug = &integration.info().slug;
+        let at = (prepared.connection, integration, prepared.deadline);
         let mut is_repeat = false;
         loop {
             let watch = Stopwatch::start();
@@ -105,7 +106,7 @@ impl Executor {
             run.timing.upstream += watch.elapsed();
             if let Some(status) = refused {
                 run.upstream_status = Some(status.as_u16());
-                if let Some(renewed) = self.after_refusal(&prepared, &grant).await? {
+                if let Some(renewed) = self.after_refusal(at, &grant).await? {
                     grant = renewed;
                     continue;
                 }
@@ -178,13 +179,16 @@ impl Executor {
     }
 
     /// After a 401: the renewed grant to try once more with, or `None` to hand the answer out.
-    async fn after_refusal(&self, prepared: &Prepared<'_>, grant: &Grant) -> Result<Option<Grant>> {
-        let Some(connection) = prepared.connection else { return Ok(None) };
-        let integration = &prepared.action.integration;
+    pub(super) async fn after_refusal(
+        &self,
+        (connection, integration, deadline): (Option<&Connection>, &Arc<dyn Integration>, Deadline),
+        grant: &Grant,
+    ) -> Result<Option<Grant>> {
+        let Some(connection) = connection else { return Ok(None) };
         let auth = integration.auth();
         if auth.is_renewable(&grant.credential) && !grant.is_fresh {
             let seen = grant.revision;
-            return self.renewed(connection, integration, seen, prepared.deadline).await.map(Some);
+            return self.renewed(connection, integration, seen, deadline).await.map(Some);
         }
         if grant.is_fresh {
             return Err(self.dead(connection).await);
@@ -251,12 +255,12 @@ fn is_unknown(error: &Error) -> bool {
     error.retry_state() == Retry::IfIdempotent
 }
 
-fn fits(pause: Duration, deadline: Deadline) -> bool {
+pub(super) fn fits(pause: Duration, deadline: Deadline) -> bool {
     pause < deadline.remaining()
 }
 
 /// What a failure means when something may have happened that must not happen twice.
-fn unknown(error: Error, may_repeat: bool) -> Error {
+pub(super) fn unknown(error: Error, may_repeat: bool) -> Error {
     if may_repeat || !is_unknown(&error) {
         return error;
     }

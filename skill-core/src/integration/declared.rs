@@ -10,6 +10,7 @@ use url::Url;
 
 use super::{
     Integration, IntegrationInfo, Overrides, Verification, Verified,
+    door::{self, Doorway},
     endpoint::{endpoint, revision},
     expired::Expired,
     listing::Shared,
@@ -21,6 +22,7 @@ use crate::{
     endpoint::Endpoint,
     error::Result,
     name::Slug,
+    raw::Door,
     record::connection::Fields,
     template::{Address, Template},
 };
@@ -102,6 +104,8 @@ struct Declared {
     auth: Arc<dyn AuthScheme>,
     expired: Vec<Expired>,
     quota: Quota,
+    /// Its raw door, unless it is shut.
+    door: Option<Doorway>,
     endpoints: BTreeMap<Slug, Arc<dyn Endpoint>>,
 }
 
@@ -134,6 +138,11 @@ impl Integration for Declared {
         &self.quota
     }
 
+    fn raw(&self, fields: &Fields) -> Result<Option<Door>> {
+        let open = |doorway: &Doorway| doorway.open(self.base(fields)?, fields);
+        self.door.as_ref().map(open).transpose()
+    }
+
     fn endpoint(&self, canonical: &str) -> Option<Arc<dyn Endpoint>> {
         self.endpoints.get(canonical).cloned()
     }
@@ -163,7 +172,8 @@ fn read(slug: &str, top: &Table<'_>) -> Option<Declared> {
         }
     };
     check_fields(top, &fields, auth.as_deref());
-    let endpoints = endpoints(top, base.as_ref(), &headers);
+    let (endpoints, known) = endpoints(top, base.as_ref(), &headers);
+    let door = door::declare(top, headers, known);
     let expired = top.tables("expired").iter().filter_map(Expired::declare).collect();
     let quota = top.table_if_any("quota").map_or(Quota::STANDARD, |table| Quota::declare(&table));
     let verification = top.table("verify").and_then(|table| verification(&table, &endpoints));
@@ -177,7 +187,7 @@ fn read(slug: &str, top: &Table<'_>) -> Option<Declared> {
         verified,
         verification,
     };
-    Some(Declared { info, base: base?, fields, auth: auth?, expired, quota, endpoints })
+    Some(Declared { info, base: base?, fields, auth: auth?, expired, quota, door, endpoints })
 }
 
 fn verified(top: &Table<'_>) -> Option<Verified> {
@@ -250,11 +260,12 @@ fn endpoints(
     top: &Table<'_>,
     base: Option<&Address>,
     headers: &Headers,
-) -> BTreeMap<Slug, Arc<dyn Endpoint>> {
+) -> (BTreeMap<Slug, Arc<dyn Endpoint>>, Vec<HeaderName>) {
     let mut endpoints = BTreeMap::<_, Arc<dyn Endpoint>>::new();
+    let mut known = Vec::new();
     let Some(tables) = top.table("endpoints") else {
         top.problem("endpoints", "expected at least one table `endpoints.NAME`");
-        return endpoints;
+        return (endpoints, known);
     };
     let host = base.map(Address::host).unwrap_or_default();
     let shared = Shared::read(top);
@@ -269,13 +280,17 @@ fn endpoints(
             table.end();
         }
         let (Ok(slug), Some(mut made)) = (slug, made) else { continue };
+        if slug.is_raw() {
+            tables.problem(key, format!("`{key}` is the name of the raw door"));
+        }
+        known.extend(made.known_headers());
         made.headers = headers.clone();
         made.info.revision = revision(&host, &made.info);
         if endpoints.insert(slug, Arc::new(made)).is_some() {
             tables.problem(key, format!("`{key}` stands twice (`_` and `-` are alike)"));
         }
     }
-    endpoints
+    (endpoints, known)
 }
 
 #[cfg(test)]

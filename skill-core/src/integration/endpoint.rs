@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{
     declared::Headers,
     listing::{self, Shared},
+    pages,
     parameter::{List, Parameter, Place, fill_header, form, query, text},
     path::{Filled, Path},
 };
@@ -75,6 +76,7 @@ pub(super) fn endpoint(
     let fixed = fixed(table, &method);
     check_names(table, encoding, &parameters, &fixed);
     let schema = compile(table, &mut parameters)?;
+    let pages = pages::declare(table, shared.pages.as_ref(), &parameters);
     let info = EndpointInfo {
         name: Slug::parse(key).ok()?,
         summary: summary?.to_owned(),
@@ -91,6 +93,7 @@ pub(super) fn endpoint(
         rate_limit: listing::rate_limit(table),
         status: listing::status(table),
         group: listing::group(table, path_text)?,
+        pages,
         tool: tool::declare(table, shared.inputs.as_ref(), schema.as_value()),
         revision: "".into(),
         schema,
@@ -335,6 +338,15 @@ impl Endpoint for DeclaredEndpoint {
 }
 
 impl DeclaredEndpoint {
+    /// The headers of its service that callers fill.
+    pub(super) fn known_headers(&self) -> impl Iterator<Item = HeaderName> + '_ {
+        let filled = self.parameters.iter().filter_map(|parameter| match &parameter.place {
+            Place::Header(name) => Some(name.clone()),
+            Place::Path | Place::Query(..) | Place::Body(_) | Place::WholeBody => None,
+        });
+        filled.chain(self.info.idempotency_header.clone())
+    }
+
     /// The value for each place of the path.
     fn places<'a>(&'a self, params: &'a Map<String, Value>) -> Result<Vec<Filled<'a>>> {
         let mut places = Vec::new();

@@ -6,6 +6,7 @@ use crate::{declaration::Table, name::Slug, tool::Status};
 #[derive(Debug)]
 pub(super) struct Shared<'a> {
     pub(super) params: Option<Table<'a>>,
+    pub(super) pages: Option<Table<'a>>,
     /// How parameters become a tool's inputs, wherever an endpoint has them.
     pub(super) inputs: Option<Table<'a>>,
 }
@@ -17,7 +18,8 @@ impl<'a> Shared<'a> {
         if let Some(tools) = tools {
             tools.end();
         }
-        Self { params: top.table("params"), inputs }
+        let pages = top.table_if_any("pages");
+        Self { params: top.table("params"), pages, inputs }
     }
 }
 

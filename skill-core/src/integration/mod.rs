@@ -5,9 +5,11 @@
 //! [`Integration`]. The executor cannot tell them apart.
 
 mod declared;
+mod door;
 mod endpoint;
 mod expired;
 mod listing;
+mod pages;
 mod parameter;
 mod path;
 mod quota;
@@ -28,6 +30,7 @@ use crate::{
     endpoint::Endpoint,
     error::Result,
     name::Slug,
+    raw::Door,
     record::connection::Fields,
 };
 
@@ -132,6 +135,14 @@ pub trait Integration: fmt::Debug + Send + Sync + 'static {
     /// What is known of how its service limits calls.
     fn quota(&self) -> &Quota {
         &Quota::STANDARD
+    }
+
+    /// What its raw door opens onto; `None` when it has none.
+    ///
+    /// # Errors
+    /// As [`base`](Self::base).
+    fn raw(&self, _fields: &Fields) -> Result<Option<Door>> {
+        Ok(None)
     }
 
     /// Finds an endpoint by the canonical form of its name.

@@ -6,12 +6,14 @@
 //! [`Limits`]. What passes can be handed to `serde_json`, or passed on as it is.
 
 mod names;
+mod pointer;
 mod problem;
 mod text;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::pointer::Pointer;
 pub use self::problem::{Excerpt, Problem};
 
 use self::names::Names;

@@ -67,8 +67,7 @@ fn parts(caller: &Caller, filter: &ExecutionFilter) -> Vec<ExecutionFilter> {
     let allows = |scope: &Scope| caller.scopes.allows(scope);
     if let (Some(namespace), Some(name)) = (&filter.namespace, &filter.name) {
         let action = ActionName { namespace: namespace.clone(), name: name.clone() };
-        let is_seen = allows(&Scope::Action(action));
-        return if is_seen { vec![filter.clone()] } else { Vec::new() };
+        return if caller.scopes.see(&action) { vec![filter.clone()] } else { Vec::new() };
     }
     let is_wanted = |namespace: &Slug| filter.namespace.as_ref().is_none_or(|one| one == namespace);
     let part = |scope: &Scope| match scope {

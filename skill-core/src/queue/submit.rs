@@ -264,11 +264,10 @@ impl Shared {
     ) -> Result<Option<Idempotency>> {
         let Some(key) = &call.idempotency_key else { return Ok(None) };
         executor::check_key(key)?;
-        let named = call.connection.as_deref();
         let expires_at = now.checked_add(self.executor.settings.idempotency);
         Ok(Some(Idempotency {
             key: key.clone(),
-            inputs: executor::hash(&call.params, named, caller.user.as_ref())?,
+            inputs: executor::hash(call, caller.user.as_ref())?,
             expires_at: expires_at.map_err(Error::internal)?,
         }))
     }

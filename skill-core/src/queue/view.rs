@@ -184,7 +184,7 @@ impl Runs {
 impl Shared {
     pub(crate) async fn look(&self, caller: &Caller, id: ExecutionId) -> Result<Execution> {
         let mut run = self.executor.history.get(&caller.owner, id).await?;
-        let is_seen = caller.scopes.allows(&Scope::Action(run.action.clone()));
+        let is_seen = caller.scopes.see(&run.action);
         if (caller.user.is_some() && run.user != caller.user) || !is_seen {
             return Err(Error::not_found("there is no execution with this id"));
         }

@@ -24,7 +24,8 @@ const MOST: usize = 100;
 pub enum Scope {
     /// `*`: everything, management included.
     All,
-    /// All actions of one integration or category, or one area of management.
+    /// All actions of one integration or category, or one area of management. The raw door is none of
+    /// them: whoever gave out `github` chose from a list, and `github/_raw` reaches past every list.
     Namespace(Slug),
     /// One action.
     Action(ActionName),
@@ -56,7 +57,9 @@ impl Scope {
         match (self, other) {
             (Self::All, _) => true,
             (Self::Namespace(mine), Self::Namespace(theirs)) => mine == theirs,
-            (Self::Namespace(mine), Self::Action(theirs)) => *mine == theirs.namespace,
+            (Self::Namespace(mine), Self::Action(theirs)) => {
+                *mine == theirs.namespace && !theirs.name.is_raw()
+            }
             (Self::Action(mine), Self::Action(theirs)) => mine == theirs,
             (Self::Namespace(_) | Self::Action(_), Self::All)
             | (Self::Action(_), Self::Namespace(_)) => false,
@@ -117,6 +120,13 @@ impl Scopes {
         self.0.iter().any(|scope| scope.covers(wanted))
     }
 
+    /// Whether these scopes let runs of `action` be seen. Whoever may call all actions of a namespace
+    /// sees the runs of its raw door too: a listing is whole, and nothing they carried is kept.
+    pub fn see(&self, action: &ActionName) -> bool {
+        self.allows(&Scope::Action(action.clone()))
+            || self.allows(&Scope::Namespace(action.namespace.clone()))
+    }
+
     /// Whether every one of `other` is allowed by these.
     pub fn covers(&self, other: &Self) -> bool {
         other.0.iter().all(|scope| self.allows(scope))
@@ -153,6 +163,16 @@ mod tests {
         assert!(one.allows(&Scope::parse("github/get_repo").unwrap()));
         assert!(!one.allows(&Scope::parse("github/create_issue").unwrap()));
         assert!(!one.allows(&Scope::parse("github").unwrap()));
+    }
+
+    #[test]
+    fn the_raw_door_takes_a_scope_of_its_own() {
+        let raw = Scope::parse("github/_raw").unwrap();
+        assert!(!scopes("github").allows(&raw) && !scopes("github/get_repo").allows(&raw));
+        assert!(!scopes("github").covers(&scopes("github/_raw")));
+        assert!(scopes("*").allows(&raw) && scopes("github/_raw").allows(&raw));
+        assert!(!scopes("github/_raw").allows(&Scope::parse("github/get_repo").unwrap()));
+        assert!(!scopes("slack/_raw").allows(&raw) && !scopes("github/raw").allows(&raw));
     }
 
     #[test]

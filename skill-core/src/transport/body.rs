@@ -62,6 +62,38 @@ impl Body {
     }
 }
 
+impl Body {
+    /// The body as chunks.
+    pub fn into_chunks(self) -> Chunks {
+        match self {
+            Self::Bytes(bytes) => Box::pin(futures_util::stream::iter([Ok(bytes)])),
+            Self::Chunks(chunks) => chunks,
+        }
+    }
+
+    /// Reads a body of at most `most` bytes, and hands it back whole. Of a longer one no more is
+    /// read than it takes to know; nothing of it is lost.
+    ///
+    /// # Errors
+    /// What the chunks end in, when they do within these bytes.
+    pub(crate) async fn peek(self, most: usize) -> Result<(Option<Bytes>, Self)> {
+        let mut chunks = match self {
+            Self::Bytes(bytes) => return Ok((Some(bytes.clone()), Self::Bytes(bytes))),
+            Self::Chunks(chunks) => chunks,
+        };
+        let mut begun = BytesMut::new();
+        while let Some(chunk) = chunks.next().await.transpose()? {
+            begun.extend_from_slice(&chunk);
+            if begun.len() > most {
+                let begun = futures_util::stream::once(std::future::ready(Ok(begun.freeze())));
+                return Ok((None, Self::Chunks(Box::pin(begun.chain(chunks)))));
+            }
+        }
+        let whole = begun.freeze();
+        Ok((Some(whole.clone()), Self::Bytes(whole)))
+    }
+}
+
 fn too_long(most: usize) -> Error {
     let message = format!("expected an answer of at most {most} bytes from the service");
     Error::new(ErrorKind::UpstreamInvalid, message).retry(Retry::IfIdempotent)

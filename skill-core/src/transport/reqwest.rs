@@ -182,6 +182,11 @@ fn classify(cause: reqwest::Error) -> Error {
         if let Some(reason) = inner.downcast_ref::<Refused>() {
             return refused(*reason);
         }
+        // The body of the request ended in an error of its own: that is what happened.
+        if let Some(error) = inner.downcast_ref::<Error>() {
+            let error = Error::new(error.kind(), error.message().to_owned());
+            return error.retry(Retry::IfIdempotent);
+        }
         source = inner.source();
     }
     if cause.is_timeout() {

@@ -112,6 +112,62 @@ impl Target {
     }
 }
 
+/// The address of `path` under `base`, with the bytes of path and query as they came: what a
+/// service's own client wrote, which knows best how its service wants them.
+///
+/// # Errors
+/// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when the path could be read as
+/// anything but what it says (empty segments, `.` and `..` in any coding, what no path may hold),
+/// and when path or query are longer than 8 KiB.
+pub(crate) fn verbatim(base: &Url, path: &str, query: &str) -> Result<Url> {
+    let no = |issue: &str| Error::invalid(format!("the path cannot be passed on: {issue}"));
+    let segments = path.strip_suffix('/').unwrap_or(path);
+    for segment in segments.split('/') {
+        // Some servers cut off what follows a `;` before they look for dots.
+        let bare = segment.split(';').next().unwrap_or_default();
+        if let Some(issue) = unsafe_segment(segment).or_else(|| unsafe_segment(bare)) {
+            return Err(no(issue));
+        }
+    }
+    if !is_encoded(path, b"-._~!$&'()*+,;=:@/") {
+        return Err(no("expected what a URL may hold there, anything else percent-encoded"));
+    }
+    if !query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return Err(no("expected a query of visible ASCII, anything else percent-encoded"));
+    }
+    let mut url = base.clone();
+    let meant = format!("{}/{path}", base.path().trim_end_matches('/'));
+    url.set_path(&meant);
+    url.set_query(Some(query).filter(|query| !query.is_empty()));
+    if meant.len() > LONGEST || url.query().is_some_and(|query| query.len() > LONGEST) {
+        return Err(Error::invalid("expected an address of at most 8 KiB"));
+    }
+    if url.path() == meant && url.origin() == base.origin() {
+        Ok(url)
+    } else {
+        Err(Error::internal("a built address leaves its service"))
+    }
+}
+
+/// `base` with another path, which the integration declares.
+pub(crate) fn rooted(base: &Url, root: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(root);
+    url
+}
+
+/// Whether a path holds letters, digits, these marks and whole percent-encodings only.
+fn is_encoded(path: &str, marks: &[u8]) -> bool {
+    let mut parts = path.split('%');
+    let is_plain =
+        |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || marks.contains(&b));
+    parts.next().is_some_and(is_plain)
+        && parts.all(|part| {
+            let code = part.get(..2).is_some_and(|c| c.bytes().all(|b| b.is_ascii_hexdigit()));
+            code && is_plain(&part[2..])
+        })
+}
+
 /// The address of a host that a connection has a part in: a domain, never an address literal.
 ///
 /// # Errors
@@ -222,6 +278,71 @@ mod tests {
     }
 
     #[test]
+    fn a_path_passes_byte_for_byte_under_its_base() {
+        for path in ["a", "a/b/", "group%2Fproject/x", "a:b@c;v=1,2", "~x/(y)!'*", "%C3%BC", "..."]
+        {
+            let url = verbatim(&base(), path, "a=b%20c&x[]=%2e%2e/").unwrap();
+            assert_eq!(
+                url.as_str(),
+                format!("https://api.example.com/v1/{path}?a=b%20c&x[]=%2e%2e/")
+            );
+        }
+        assert_eq!(verbatim(&base(), "a", "").unwrap().query(), None);
+    }
+
+    #[test]
+    fn a_path_that_could_be_read_as_another_one_is_refused() {
+        for path in [
+            "",
+            "/",
+            "//",
+            "//evil.test/x",
+            "a//b",
+            "a//",
+            ".",
+            "..",
+            "../x",
+            "a/../../x",
+            "a/./b",
+            "%2e%2e/x",
+            "%2E./x",
+            ".%2e/x",
+            "%252e%252e/x",
+            "a%2f..%2fb",
+            "a/..%2f..",
+            "..;/x",
+            "..;a=b/x",
+            "%2e%2e;/x",
+            "a\\b",
+            "a%5cb",
+            "%5c..%5c",
+            "a%00",
+            "a%0d%0aX: y",
+            "a b",
+            "a#b",
+            "a?b",
+            "a%",
+            "a%2",
+            "a%zz",
+            "ü",
+            "a%2e%2e%2fb/..",
+            "http://evil.test",
+            "https:%2f%2f..",
+            "@evil.test/..",
+            "a\tb",
+            "a|b",
+            "a%%32e",
+        ] {
+            assert!(verbatim(&base(), path, "").is_err(), "{path:?}");
+        }
+        for query in ["a b", "a#b", "a\r\nb", "ü"] {
+            assert!(verbatim(&base(), "a", query).is_err(), "{query:?}");
+        }
+        assert!(verbatim(&base(), &"x".repeat(LONGEST), "").is_err());
+        assert!(verbatim(&base(), "x", &"x".repeat(LONGEST + 1)).is_err());
+    }
+
+    #[test]
     fn a_path_over_8_kib_is_refused() {
         assert!(one(&"x".repeat(LONGEST)).is_err());
     }
@@ -237,6 +358,16 @@ mod tests {
                 prop_assert_eq!(url.path_segments().unwrap().count(), 2);
                 prop_assert_eq!(url.query_pairs().count(), 1);
                 prop_assert_eq!(url.query_pairs().next().unwrap().1, q);
+            }
+        }
+
+        #[test]
+        fn no_verbatim_path_leaves_its_base(path in "[a.%2eEfF5cC/;\\\\:@?#]{0,24}", query in any::<String>()) {
+            if let Ok(url) = verbatim(&base(), &path, &query) {
+                prop_assert_eq!(url.host_str(), Some("api.example.com"));
+                prop_assert_eq!(url.path(), format!("/v1/{path}"));
+                let read = Url::parse(url.as_str()).unwrap();
+                prop_assert_eq!(read, url);
             }
         }
     }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 use skill_core::{
@@ -27,7 +27,7 @@ use self::{rendered::Rendered, route::Table, streams::Streams};
 use crate::{
     metrics::Metrics,
     reply::Failure,
-    request::{Members, Query, check_content_type, object},
+    request::{Members, Query, Sent, check_content_type, object},
 };
 
 /// Everything that requests share.
@@ -80,11 +80,14 @@ pub(crate) struct Context {
     pub(crate) admitted: Option<Admitted>,
     /// The values of the path, in order.
     pub(crate) values: Vec<String>,
+    pub(crate) method: Method,
     pub(crate) query: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     /// Where the request came from, when it came over the network.
     pub(crate) address: Option<IpAddr>,
+    /// The body of a route that streams.
+    pub(crate) sent: Sent,
 }
 
 impl Context {

@@ -88,6 +88,16 @@ pub(crate) struct Route {
     pub(crate) access: Access,
     pub(crate) operation: Operation,
     pub(crate) handler: fn(Context) -> Answering,
+    pub(crate) reading: Reading,
+}
+
+/// How the body of a request is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Whole, before the handler runs.
+    Whole,
+    /// As it comes, by whoever wants it.
+    Streaming,
 }
 
 impl Route {
@@ -98,7 +108,12 @@ impl Route {
         operation: Operation,
         handler: fn(Context) -> Answering,
     ) -> Self {
-        Self { method, path, access, operation, handler }
+        Self { method, path, access, operation, handler, reading: Reading::Whole }
+    }
+
+    /// The same route, whose body is not read before its handler runs.
+    pub(crate) fn streaming(self) -> Self {
+        Self { reading: Reading::Streaming, ..self }
     }
 }
 
@@ -176,6 +191,8 @@ impl Table {
 
 /// The path of a call: the one that has parameters where other paths have words.
 pub(crate) const CALL: &str = "/v1/{integration}/{endpoint}";
+/// The path of the raw door.
+pub(crate) const RAW: &str = "/v1/{integration}/_raw/{*path}";
 /// Where all paths begin that have an integration where others have a word.
 const INTEGRATION: &str = "/v1/{integration}/";
 

@@ -6,6 +6,15 @@ use skill_core::Error;
 /// Says that an answer was given before.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
+/// Says at the raw door whose answer it is: the service's, or ours.
+pub(crate) const ANSWERED_BY: HeaderName = HeaderName::from_static("skill-answered-by");
+/// An answer of the service.
+pub(crate) const SERVICE: &str = "service";
+/// An answer of ours.
+pub(crate) const OURS: &str = "skill";
+/// The run that an answer belongs to, where no body of ours can say it.
+pub(crate) const EXECUTION: HeaderName = HeaderName::from_static("skill-execution");
+
 /// Names the connection of a call, by id or label.
 const CONNECTION: HeaderName = HeaderName::from_static("skill-connection");
 const KEYS: [HeaderName; 2] =

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bodies;
+mod collect;
 mod connect;
 mod connections;
 mod device;
@@ -20,6 +21,7 @@ mod limits;
 mod openapi;
 mod operator;
 mod pages;
+mod raw;
 mod routes;
 mod secrets;
 mod tools;

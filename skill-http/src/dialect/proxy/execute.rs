@@ -5,8 +5,10 @@ use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use serde_json::{Value, json};
 use skill_core::{
-    call::{CallRequest, Data, Reply as Answer},
+    Error,
+    call::{CallRequest, Data, Known, Reply as Answer},
     name::{ActionName, Slug},
+    pages::Collect,
 };
 
 use crate::{
@@ -14,6 +16,7 @@ use crate::{
     app::route::{Access, CALL, Operation, Route},
     dialect::headers::{REPLAYED, idempotency_key, named_connection},
     reply::{Failure, Pieces, Reply},
+    request::{Either, Members},
 };
 
 pub(super) fn routes() -> Vec<Route> {
@@ -23,6 +26,17 @@ pub(super) fn routes() -> Vec<Route> {
         "properties": {
             "params": {"type": "object", "description": "The inputs; other members are ignored."},
             "connection": {"type": "string", "description": "A connection's id or label."},
+            "collect": {
+                "description": "Gathers the pages of a list: data is {items, pages, more, next?, stopped?}.",
+                "anyOf": [{"type": "boolean"}, {
+                    "type": "object",
+                    "additionalProperties": false,
+                    "properties": {
+                        "pages": {"type": "integer", "minimum": 1, "maximum": 100, "default": 10},
+                        "items": {"type": "integer", "minimum": 1, "maximum": 10000, "default": 1000},
+                    },
+                }],
+            },
         },
     });
     let answer = json!({
@@ -38,6 +52,8 @@ pub(super) fn routes() -> Vec<Route> {
     });
     let operation = Operation::new("call", "Call one endpoint of a connected integration")
         .body(body)
+        .header("If-None-Match", json!({"type": "string"}))
+        .header("If-Modified-Since", json!({"type": "string"}))
         .answer(200, "The upstream's answer, whatever its status", answer)
         .errors(&[400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 502, 503, 504]);
     // The scope is the action's: the engine checks it, on the canonical name.
@@ -50,6 +66,7 @@ async fn call(cx: Context) -> Result<Reply, Failure> {
     let name = Slug::parse(cx.value(1)).map_err(no_slug)?;
     let mut body = cx.members()?;
     let (params, named) = (body.object("params"), body.text("connection"));
+    let collect = body.either("collect");
     body.end()?;
     let call = CallRequest {
         action: ActionName { namespace, name },
@@ -58,9 +75,31 @@ async fn call(cx: Context) -> Result<Reply, Failure> {
         idempotency_key: idempotency_key(&cx.headers)?,
         timeout: None,
         keeps_bodies: false,
+        collect: collect.map(bounds).transpose()?.flatten(),
+        known: Known {
+            etag: cx.headers.get(header::IF_NONE_MATCH).cloned(),
+            modified: cx.headers.get(header::IF_MODIFIED_SINCE).cloned(),
+        },
     };
     let answer = cx.app.engine.execute(cx.admitted()?, call).await?;
     Ok(render(&answer, cx.app.mirror_status))
+}
+
+/// `true`, or `{"pages": …, "items": …}`.
+fn bounds(collect: Either) -> Result<Option<Collect>, Error> {
+    let members = match collect {
+        Either::Flag(is_wanted) => return Ok(is_wanted.then(Collect::default)),
+        Either::Object(members) => members,
+    };
+    let mut members = Members::new(members);
+    let count = |given: Option<u64>, standard| {
+        given.map_or(standard, |count| u32::try_from(count).unwrap_or(u32::MAX))
+    };
+    let standard = Collect::default();
+    let pages = count(members.count("pages"), standard.pages);
+    let items = count(members.count("items"), standard.items);
+    members.end()?;
+    Ok(Some(Collect { pages, items }))
 }
 
 /// The envelope around the upstream's body, which is not copied.
@@ -83,6 +122,13 @@ fn render(answer: &Answer, mirror_status: bool) -> Reply {
     };
     let reply = Reply::raw_json(StatusCode::OK, body);
     let reply = if mirror_status { mirrored(reply, answer) } else { reply };
+    // What a caller names when it asks again.
+    let reply = [header::ETAG, header::LAST_MODIFIED].into_iter().fold(reply, |reply, name| {
+        match answer.headers.get(&name).and_then(|value| value.to_str().ok()) {
+            Some(value) => reply.with(name, value),
+            None => reply,
+        }
+    });
     if answer.is_replay { reply.with(REPLAYED, "true") } else { reply }
 }
 

@@ -7,6 +7,7 @@ mod download;
 mod execute;
 mod keys;
 mod manual;
+mod raw;
 mod skills;
 
 use http::StatusCode;
@@ -24,7 +25,12 @@ pub(super) struct Proxy;
 pub(crate) fn routes() -> impl Iterator<Item = Route> {
     let found = [skills::routes(), download::routes()];
     let used = [execute::routes(), connect::routes(), connections::routes(), keys::routes()];
-    found.into_iter().chain(used).flatten().chain(device::routes())
+    found.into_iter().chain(used).flatten().chain(device::routes()).chain(raw_routes())
+}
+
+/// The routes of its raw door.
+pub(crate) fn raw_routes() -> impl Iterator<Item = Route> {
+    raw::routes().into_iter()
 }
 
 impl Dialect for Proxy {

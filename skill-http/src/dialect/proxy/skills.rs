@@ -9,6 +9,7 @@ use skill_core::{
     access::{Caller, Intent, authorize},
     catalog::{Action, Catalog, title},
     name::{ActionName, Slug},
+    pages::Pages,
     record::{connection::Status, scope::Scope},
     schema::parameters,
 };
@@ -102,6 +103,10 @@ fn endpoint_schema() -> Value {
             "parameters": {"type": "array", "items": row},
             "parameters_schema": {"type": "object", "description": "The same as JSON Schema."},
             "call": {"type": "object", "description": "The request that calls it."},
+            "collect": {
+                "type": ["string", "null"],
+                "description": "How its pages follow one another, where `collect` gathers them.",
+            },
             "examples": {"type": "array", "items": example},
             "errors": {"type": "array", "items": error},
         },
@@ -248,12 +253,21 @@ fn explain(cx: &Context) -> Result<Reply, Failure> {
     Ok(Reply::json(StatusCode::OK, &explained(&catalog, &action)))
 }
 
+/// How the pages of its answers follow one another, where `collect` gathers them.
+fn collects(action: &Action) -> Option<&'static str> {
+    match action {
+        Action::Endpoint(operation) => operation.endpoint.info().pages.as_ref().map(Pages::by),
+        Action::Skill(_) => None,
+    }
+}
+
 /// Everything about how an action is called.
 fn explained(catalog: &Arc<Catalog>, action: &Action) -> Value {
     let (name, schema) = (action.name(), action.schema().as_value());
     let mut shown = endpoint(action);
     shown["integration"] = name.namespace.as_str().into();
     shown["docs"] = action.documentation().into();
+    shown["collect"] = collects(action).into();
     shown["rate_limit"] = action.rate_limit().map(|most| format!("{most} calls/min")).into();
     shown["timeout"] = action.timeout().map(|time| format!("{}s", time.as_secs())).into();
     if let Action::Endpoint(operation) = action {

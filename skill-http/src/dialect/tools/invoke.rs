@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use skill_core::{
     Error,
     access::{Intent, authorize},
-    call::CallRequest,
+    call::{CallRequest, Known},
     catalog::Tool,
     id::ExecutionId,
     queue::{Invoked, OnDeadline, Run, Submission},
@@ -218,6 +218,8 @@ async fn invoke(cx: Context) -> Result<Reply, Failure> {
         idempotency_key,
         timeout: options.timeout.map(Duration::from_secs),
         keeps_bodies: true,
+        collect: None,
+        known: Known::default(),
     };
     let submission = submission(&cx, call)?;
     let (runs, admitted) = (cx.app.engine.runs(), cx.admitted()?);
