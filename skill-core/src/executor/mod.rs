@@ -32,7 +32,7 @@ use self::{
 pub(crate) use self::{
     renew::{Flights, Renewer, negotiate},
     replay::{Kept, check_key, hash, read as read_outcome, write as write_outcome},
-    retry::retry_after,
+    retry::wait,
     send::{Answered, Gate, Sending},
     under_way::UnderWay,
 };

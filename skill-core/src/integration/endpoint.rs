@@ -75,9 +75,11 @@ pub(super) fn endpoint(
     let fixed = fixed(table, &method);
     check_names(table, encoding, &parameters, &fixed);
     let schema = compile(table, &parameters)?;
+    let example = listing::example(table, &schema);
+    let tool = tool::declare(table, shared.inputs.as_ref(), schema.as_value());
+    let summary = summary?.to_owned();
     let info = EndpointInfo {
         name: Slug::parse(key).ok()?,
-        summary: summary?.to_owned(),
         docs: table.text("docs").map(str::to_owned),
         path: path_text.to_owned(),
         class: class(table, &method)?,
@@ -91,7 +93,9 @@ pub(super) fn endpoint(
         rate_limit: listing::rate_limit(table),
         status: listing::status(table),
         group: listing::group(table, path_text)?,
-        tool: tool::declare(table, shared.inputs.as_ref(), schema.as_value()),
+        tool: tool.showing(&summary, example.as_ref()),
+        summary,
+        example,
         revision: String::new(),
         schema,
         method,

@@ -6,10 +6,11 @@
 
 mod declared;
 mod endpoint;
-mod expired;
+mod limits;
 mod listing;
 mod parameter;
 mod path;
+mod sign;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -17,7 +18,10 @@ use http::StatusCode;
 use serde_json::Value;
 use url::Url;
 
-pub use self::declared::declared;
+pub use self::{
+    declared::{declared, declared_with, effective},
+    limits::{Holder, Limits, Quota, Told},
+};
 use crate::{
     credential::{AuthScheme, Field},
     declaration::{Problem, Source},
@@ -92,6 +96,8 @@ pub struct IntegrationInfo {
     pub verified: Option<Verified>,
     /// How a new credential is tried out.
     pub verification: Option<Verification>,
+    /// What it says of its limits.
+    pub limits: Limits,
 }
 
 /// An outside service.
@@ -120,7 +126,13 @@ pub trait Integration: fmt::Debug + Send + Sync + 'static {
         self.auth().says_expired(status)
     }
 
-    /// Whether it takes the body of an answer with this status to say that.
+    /// Whether an answer says that the service did nothing because it was asked too much; `body` is
+    /// there under the same conditions.
+    fn says_busy(&self, status: StatusCode, _body: Option<&Value>) -> bool {
+        matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+    }
+
+    /// Whether it takes the body of an answer with this status to say one of these.
     fn reads_refusal(&self, _status: StatusCode) -> bool {
         false
     }
@@ -177,6 +189,13 @@ fn bases(text: &str) -> (Vec<(&'static str, &'static str)>, Option<String>) {
         next = Source::peek(text, "extends");
     }
     (found, None)
+}
+
+/// The file's name and the text of the bundled declaration of an integration, by the canonical form
+/// of its name.
+pub fn bundled_text(canonical: &str) -> Option<(&'static str, &'static str)> {
+    let mut all = BUNDLED.iter().copied();
+    all.find(|(file, _)| file.trim_end_matches(".toml").replace('_', "-") == canonical)
 }
 
 /// The integrations that come with this crate, each changed by what `overrides` has for its slug.

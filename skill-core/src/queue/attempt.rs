@@ -21,7 +21,7 @@ use crate::{
     catalog::{Action, Operation},
     clock::{Deadline, Stopwatch},
     error::{Error, ErrorKind, Result},
-    executor::{Event, Gate, Sending, retry_after},
+    executor::{self, Event, Gate, Sending},
     id,
     record::{
         audit::Actor,
@@ -338,8 +338,15 @@ impl Shared {
         match sent {
             Ok((status, headers, data)) => {
                 run.upstream_status = Some(status.as_u16());
-                let asked = retry_after(&headers, self.clock.now());
-                let (verdict, left) = (retry::of_answer(status), attempt.deadline.remaining());
+                let integration = &operation.integration;
+                let limits = &integration.info().limits;
+                let asked = executor::wait(limits, &headers, self.clock.now());
+                let said = integration.reads_refusal(status).then(|| data.json().ok()).flatten();
+                let verdict = match integration.says_busy(status, said.as_ref()) {
+                    true => Verdict::Refused,
+                    false => retry::of_answer(status),
+                };
+                let left = attempt.deadline.remaining();
                 match self.again(verdict, Stand { left, ..stand }, asked) {
                     Some(wait) => Ended::Again(wait, "refused"),
                     None => Ended::Over(Outcome::Answer { status, data }),

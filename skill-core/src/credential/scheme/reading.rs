@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use crate::{
-    credential::{Answer, Credential, Field, Step},
+    credential::{Answer, Credential, Field, Step, span::Unit},
     declaration::Table,
     error::{Error, ErrorKind, Result, Retry},
 };
@@ -17,18 +17,9 @@ use crate::{
 /// The largest answer that is read.
 const LARGEST: usize = 64 * 1024;
 /// The longest life that is believed.
-const LONGEST_LIFE: u64 = 10 * 365 * 24 * 3600;
+const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Error codes that say that a grant is gone. The second is GitHub's.
 const GONE: [&str; 2] = ["invalid_grant", "bad_refresh_token"];
-
-/// How an answer says when the access ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unit {
-    /// In so many of these.
-    Milliseconds(u64),
-    /// At a time: RFC 3339, or seconds or milliseconds since 1970.
-    Time,
-}
 
 /// Where the parts of an answer stand, as JSON Pointers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,17 +89,7 @@ impl Reading {
             }
         }
         reading.expires = pointer(table, "expires");
-        reading.unit = match table.text("expires_unit") {
-            None | Some("s") => Unit::Milliseconds(1000),
-            Some("ms") => Unit::Milliseconds(1),
-            Some("min") => Unit::Milliseconds(60_000),
-            Some("time") => Unit::Time,
-            Some(other) => {
-                let expected = "`expires_unit`: expected `s`, `ms`, `min` or `time`";
-                table.problem("expires_unit", format!("{expected}, got `{other}`"));
-                Unit::Time
-            }
-        };
+        reading.unit = Unit::declare(table, "expires_unit");
         let lifetime = table.count("lifetime_s");
         reading.lifetime = lifetime.map(|seconds| Duration::from_secs(u64::from(seconds)));
         if let Some(at) = pointer(table, "error") {
@@ -185,27 +166,18 @@ impl Reading {
 
     /// How long the access lives.
     fn life(&self, value: &Value, now: Timestamp) -> Option<Duration> {
-        let number = match value {
-            Value::Number(number) => number.as_u64().or_else(|| number.as_f64().map(|n| n as u64)),
-            Value::String(text) => text.trim().parse().ok(),
+        let text = match value {
+            Value::Number(number) => number.to_string(),
+            Value::String(text) => text.clone(),
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
         };
-        let life = match self.unit {
-            Unit::Milliseconds(unit) => number?.checked_mul(unit)?,
-            Unit::Time => {
-                let end = match number {
-                    // Seconds have ten digits until the year 2286.
-                    Some(n) if n >= 100_000_000_000 => {
-                        Timestamp::from_millisecond(n as i64).ok()?
-                    }
-                    Some(n) => Timestamp::from_second(n as i64).ok()?,
-                    None => value.as_str()?.parse::<Timestamp>().ok()?,
-                };
-                u64::try_from(end.duration_since(now).as_millis()).unwrap_or(1)
-            }
+        let life = match (self.unit.span(&text, now)?, self.unit) {
+            // What is over already is over, and not unlimited.
+            (Duration::ZERO, Unit::Time) => Duration::from_millis(1),
+            (life, _) => life,
         };
         // Zero means "does not end" where providers send it at all.
-        (life > 0).then(|| Duration::from_millis(life.min(LONGEST_LIFE * 1000)))
+        (!life.is_zero()).then(|| life.min(LONGEST_LIFE))
     }
 
     /// What an error code of RFC 6749 section 5.2 means for the connection.

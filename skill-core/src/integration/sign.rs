@@ -1,4 +1,4 @@
-//! Answers of a service that say that the access has ended.
+//! Signs by which answers are known: the access has ended, or the service is busy.
 
 use http::StatusCode;
 use serde_json::Value;
@@ -7,14 +7,14 @@ use crate::declaration::Table;
 
 /// One kind of such answers: a status, and what stands in the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Expired {
+pub(super) struct Sign {
     status: Option<StatusCode>,
     /// Where in the body, and the values there that say it.
     body: Option<(String, Vec<String>)>,
 }
 
-impl Expired {
-    /// Reads one table of `[[expired]]`.
+impl Sign {
+    /// Reads one table of `[[expired]]` or `[[busy]]`.
     pub(super) fn declare(table: &Table<'_>) -> Option<Self> {
         let status = table.count("status");
         let code = status.and_then(|code| StatusCode::from_u16(u16::try_from(code).ok()?).ok());
