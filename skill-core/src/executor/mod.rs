@@ -32,7 +32,7 @@ use self::{
 pub(crate) use self::{
     renew::{Flights, Renewer, negotiate},
     replay::{Kept, check_key, hash, read as read_outcome, write as write_outcome},
-    retry::wait,
+    retry::retry_after,
     send::{Answered, Gate, Sending},
     under_way::UnderWay,
 };

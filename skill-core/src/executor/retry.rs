@@ -5,10 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, header};
 use jiff::{Timestamp, fmt::rfc2822};
 
-use crate::{
-    error::{Error, Retry},
-    integration::Limits,
-};
+use crate::error::{Error, Retry};
 
 /// The longest `Retry-After` that is believed.
 const LONGEST: Duration = Duration::from_secs(3600);
@@ -39,16 +36,9 @@ pub(super) fn after_answer(is_busy: bool, wait: Option<Duration>) -> Verdict {
     wait.filter(|_| is_busy).map_or(Verdict::Keep, Verdict::Again)
 }
 
-/// How long an answer asks to wait: in the service's own header, or in `Retry-After`; the longer of
-/// both, at most an hour.
-pub(crate) fn wait(limits: &Limits, headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let own = limits.told(headers, now).wait.map(|wait| wait.min(LONGEST));
-    own.max(retry_after(headers, now))
-}
-
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date, between nothing and an hour. What
 /// cannot be read is ignored.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty() {
         let seconds = text.parse().unwrap_or(u64::MAX);

@@ -117,8 +117,7 @@ impl Executor {
             }
             let (verdict, reason) = match &sent {
                 Ok(answer) => {
-                    let limits = &integration.info().limits;
-                    let wait = retry::wait(limits, &answer.headers, self.clock.now());
+                    let wait = retry::retry_after(&answer.headers, self.clock.now());
                     (retry::after_answer(is_busy, wait), "refused")
                 }
                 Err(error) => (retry::after_failure(error, prepared.may_repeat), "failed"),

@@ -11,7 +11,6 @@ use url::Url;
 use super::{
     Integration, IntegrationInfo, Overrides, Verification, Verified,
     endpoint::{endpoint, revision},
-    limits::Limits,
     listing::Shared,
     sign::Sign,
 };
@@ -207,7 +206,6 @@ fn read(slug: &str, top: &Table<'_>, schemes: &Schemes) -> Option<Declared> {
     let endpoints = endpoints(top, base.as_ref(), &headers);
     let signs = |key| top.tables(key).iter().filter_map(Sign::declare).collect();
     let (expired, busy) = (signs("expired"), signs("busy"));
-    let limits = Limits::declare(top);
     let verification = top.table("verify").and_then(|table| verification(&table, &endpoints));
     top.end();
     let info = IntegrationInfo {
@@ -218,7 +216,6 @@ fn read(slug: &str, top: &Table<'_>, schemes: &Schemes) -> Option<Declared> {
         source,
         verified,
         verification,
-        limits,
     };
     Some(Declared { info, base: base?, fields, auth: auth?, expired, busy, endpoints })
 }

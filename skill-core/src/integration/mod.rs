@@ -6,7 +6,6 @@
 
 mod declared;
 mod endpoint;
-mod limits;
 mod listing;
 mod parameter;
 mod path;
@@ -18,10 +17,7 @@ use http::StatusCode;
 use serde_json::Value;
 use url::Url;
 
-pub use self::{
-    declared::{declared, declared_with, effective},
-    limits::{Holder, Limits, Quota, Told},
-};
+pub use self::declared::{declared, declared_with, effective};
 use crate::{
     credential::{AuthScheme, Field},
     declaration::{Problem, Source},
@@ -96,8 +92,6 @@ pub struct IntegrationInfo {
     pub verified: Option<Verified>,
     /// How a new credential is tried out.
     pub verification: Option<Verification>,
-    /// What it says of its limits.
-    pub limits: Limits,
 }
 
 /// An outside service.

@@ -21,7 +21,7 @@ use crate::{
     catalog::{Action, Operation},
     clock::{Deadline, Stopwatch},
     error::{Error, ErrorKind, Result},
-    executor::{self, Event, Gate, Sending},
+    executor::{Event, Gate, Sending, retry_after},
     id,
     record::{
         audit::Actor,
@@ -339,8 +339,7 @@ impl Shared {
             Ok((status, headers, data)) => {
                 run.upstream_status = Some(status.as_u16());
                 let integration = &operation.integration;
-                let limits = &integration.info().limits;
-                let asked = executor::wait(limits, &headers, self.clock.now());
+                let asked = retry_after(&headers, self.clock.now());
                 let said = integration.reads_refusal(status).then(|| data.json().ok()).flatten();
                 let verdict = match integration.says_busy(status, said.as_ref()) {
                     true => Verdict::Refused,

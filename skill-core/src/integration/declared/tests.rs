@@ -1,11 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::{
-    endpoint::Draft,
-    integration::{Holder, Told},
-    transport::Payload,
-};
+use crate::{endpoint::Draft, transport::Payload};
 
 const GOOD: &str = r#"
 name = "Tasks"
@@ -221,53 +217,21 @@ fn a_declaration_extends_a_bundled_one_and_says_what_differs() {
     assert!(problems.iter().all(|p| p.file == "github.toml"), "{problems:?}");
 }
 
-const LIMITED: &str = r#"
-[limits]
-at_once = 10
-wait = "X-Wait-Ms"
-wait_unit = "ms"
-reset = "X-Again"
-reset_unit = "time"
-remaining = "X-Left"
-limit = "X-Most"
-quotas = [{ calls = 100, window_s = 60 }, { calls = 10000, window_s = 86400, of = "app" }]
-
+const BUSY: &str = r#"
 [[busy]]
 status = 403
 at = "/error/errors/0/reason"
 is = ["rateLimitExceeded"]
+
+[[busy]]
+status = 403
+at = "/message"
+like = "(?i)rate limit"
 "#;
 
 #[test]
-fn limits_are_read_from_the_service_own_headers() {
-    let text = GOOD.replacen("\n[params.repo]", &format!("{LIMITED}\n[params.repo]"), 1);
-    let tasks = load(&text).unwrap();
-    let limits = &tasks.info().limits;
-    assert_eq!(limits.at_once, Some(10));
-    let quotas = limits.quotas.iter().map(|quota| (quota.calls, quota.window.as_secs(), quota.of));
-    let expected = [(100, 60, Holder::Connection), (10_000, 86_400, Holder::App)];
-    assert_eq!(quotas.collect::<Vec<_>>(), expected);
-    let mut headers = HeaderMap::new();
-    let said = [("x-wait-ms", "1500"), ("x-again", "30"), ("x-left", "7"), ("x-most", "100")];
-    for (name, value) in said {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    let told = limits.told(&headers, "1970-01-01T00:00:10Z".parse().unwrap());
-    let wait = std::time::Duration::from_millis(1500);
-    let reset = std::time::Duration::from_secs(20);
-    assert_eq!(
-        told,
-        Told { wait: Some(wait), reset: Some(reset), limit: Some(100), remaining: Some(7) }
-    );
-    assert_eq!(
-        limits.told(&HeaderMap::new(), "1970-01-01T00:00:10Z".parse().unwrap()),
-        Told::default()
-    );
-}
-
-#[test]
 fn a_service_says_in_its_own_way_that_it_is_busy() {
-    let text = GOOD.replacen("\n[params.repo]", &format!("{LIMITED}\n[params.repo]"), 1);
+    let text = GOOD.replacen("\n[params.repo]", &format!("{BUSY}\n[params.repo]"), 1);
     let tasks = load(&text).unwrap();
     let busy = json!({"error": {"errors": [{"reason": "rateLimitExceeded"}]}});
     let refused = json!({"error": {"errors": [{"reason": "forbidden"}]}});
@@ -275,6 +239,9 @@ fn a_service_says_in_its_own_way_that_it_is_busy() {
     assert!(tasks.says_busy(StatusCode::FORBIDDEN, Some(&busy)));
     assert!(!tasks.says_busy(StatusCode::FORBIDDEN, Some(&refused)));
     assert!(!tasks.says_busy(StatusCode::FORBIDDEN, None));
+    let said = json!({"message": "You have exceeded a secondary rate limit."});
+    assert!(tasks.says_busy(StatusCode::FORBIDDEN, Some(&said)));
+    assert!(!tasks.says_busy(StatusCode::FORBIDDEN, Some(&json!({"message": "Not yours."}))));
     assert!(tasks.says_busy(StatusCode::TOO_MANY_REQUESTS, None));
 }
 
