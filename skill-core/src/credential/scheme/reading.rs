@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use http::{StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
@@ -14,6 +14,8 @@ use crate::{
     error::{Error, ErrorKind, Result, Retry},
 };
 
+/// What stands before the name of a header where a pointer would stand.
+const HEADER: &str = "header:";
 /// The largest answer that is read.
 const LARGEST: usize = 64 * 1024;
 /// The longest life that is believed.
@@ -74,8 +76,7 @@ impl Reading {
     pub(super) fn declare(table: &Table<'_>, fields: &[Field]) -> Self {
         let mut reading = Self::nothing();
         if let Some(keep) = table.table("keep") {
-            let all =
-                keep.keys().filter_map(|key| Some((key.to_owned(), pointer(&keep, key)?, true)));
+            let all = keep.keys().filter_map(|key| Some((key.to_owned(), place(&keep, key)?, true)));
             reading.keep = all.collect();
         }
         if let Some(capture) = table.table("capture") {
@@ -115,8 +116,15 @@ impl Reading {
         if answer.status.is_server_error() || answer.body.len() > LARGEST {
             return Err(unusable("a server error or an oversized answer", answer.status));
         }
-        let Some(said) = said(answer) else {
-            return Err(unusable("an answer that is neither JSON nor a form", answer.status));
+        let in_headers = self.capture.is_empty()
+            && self.keep.iter().all(|(_, at, _)| at.starts_with(HEADER));
+        let said = match said(answer) {
+            Some(said) => said,
+            None if in_headers && answer.status.is_success() => Value::Null,
+            None => {
+                let what = "an answer that is neither JSON nor a form";
+                return Err(unusable(what, answer.status));
+            }
         };
         // Some providers say no with status 200.
         if let Some(code) = said.pointer(&self.error).and_then(error_code) {
@@ -127,9 +135,12 @@ impl Reading {
         }
         let mut credential = known.clone();
         for (name, at, is_required) in &self.keep {
-            let token = said.pointer(at).and_then(Value::as_str).filter(|text| !text.is_empty());
-            match token {
-                Some(token) if is_token(token) => credential.put(name, token.into()),
+            let token = match at.strip_prefix(HEADER) {
+                Some(name) => headed(&answer.headers, name),
+                None => said.pointer(at).and_then(Value::as_str).map(str::to_owned),
+            };
+            match token.filter(|text| !text.is_empty()) {
+                Some(token) if is_token(&token) => credential.put(name, token.into()),
                 None if !is_required => {}
                 Some(_) | None => {
                     return Err(unusable("an answer without a usable token", answer.status));
@@ -192,6 +203,26 @@ impl Reading {
             _ => Err(unusable("a refusal", status)),
         }
     }
+}
+
+/// A JSON Pointer under a key, or the name of a header.
+fn place(table: &Table<'_>, key: &str) -> Option<String> {
+    let text = table.text(key)?;
+    let Some(name) = text.strip_prefix(HEADER) else { return pointer(table, key) };
+    let name = HeaderName::try_from(name);
+    let name = name.map_err(|_| table.problem(key, format!("`{key}`: `{text}` is no header")));
+    name.ok().map(|name| format!("{HEADER}{name}"))
+}
+
+/// What a header says; of cookies the names and values, as they go back (RFC 6265 section 5.4).
+fn headed(headers: &HeaderMap, name: &str) -> Option<String> {
+    let texts = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    if name != header::SET_COOKIE.as_str() {
+        return texts.into_iter().next().map(str::to_owned);
+    }
+    let pairs = texts.filter_map(|text| text.split(';').next()).map(str::trim);
+    let pairs = pairs.collect::<Vec<_>>();
+    (!pairs.is_empty()).then(|| pairs.join("; "))
 }
 
 /// A JSON Pointer under a key.
