@@ -60,15 +60,7 @@ pub(super) fn endpoint(
     let method = method(table);
     let path_text = table.required_text("path")?;
     let path = Path::parse(path_text).map_err(|what| table.problem("path", what)).ok()?;
-    let encoding = match table.text("body") {
-        None | Some("json") => Encoding::Json,
-        Some("form") => Encoding::Form,
-        Some(other) => {
-            table.problem("body", format!("`body`: expected `json` or `form`, got `{other}`"));
-            return None;
-        }
-    };
-    let method = method?;
+    let (encoding, method) = (encoding(table)?, method?);
     let mapped = mapped(table);
     let parameters = parameters(table, shared.params.as_ref(), &method);
     check_places(table, &path, &mapped, &parameters);
@@ -109,6 +101,17 @@ pub(super) fn endpoint(
         fixed,
         encoding,
     })
+}
+
+fn encoding(table: &Table<'_>) -> Option<Encoding> {
+    match table.text("body") {
+        None | Some("json") => Some(Encoding::Json),
+        Some("form") => Some(Encoding::Form),
+        Some(other) => {
+            table.problem("body", format!("`body`: expected `json` or `form`, got `{other}`"));
+            None
+        }
+    }
 }
 
 fn method(table: &Table<'_>) -> Option<Method> {

@@ -72,8 +72,5 @@ pub(super) fn example(table: &Table<'_>, schema: &Schema) -> Option<Map<String, 
         let issue = issue.unwrap_or_else(|| error.message().to_owned());
         table.problem("example", format!("`example`: {issue}"));
     }
-    match example {
-        Value::Object(params) => Some(params),
-        _ => None,
-    }
+    example.as_object().cloned()
 }

@@ -28,8 +28,7 @@ use crate::error::{Error, Result};
 /// How deep functions may stand in one another.
 const DEEPEST: usize = 8;
 /// What stays as it is in a query: RFC 3986 section 2.3.
-const UNRESERVED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Function {

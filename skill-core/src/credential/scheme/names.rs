@@ -10,8 +10,7 @@ use crate::{
 };
 
 /// What templates may name of the moment.
-const MOMENT: [&str; 4] =
-    ["moment.seconds", "moment.milliseconds", "moment.time", "moment.nonce"];
+const MOMENT: [&str; 4] = ["moment.seconds", "moment.milliseconds", "moment.time", "moment.nonce"];
 
 /// The words of a moment.
 pub(super) struct Words([String; 4]);

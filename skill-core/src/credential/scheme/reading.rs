@@ -76,7 +76,8 @@ impl Reading {
     pub(super) fn declare(table: &Table<'_>, fields: &[Field]) -> Self {
         let mut reading = Self::nothing();
         if let Some(keep) = table.table("keep") {
-            let all = keep.keys().filter_map(|key| Some((key.to_owned(), place(&keep, key)?, true)));
+            let all =
+                keep.keys().filter_map(|key| Some((key.to_owned(), place(&keep, key)?, true)));
             reading.keep = all.collect();
         }
         if let Some(capture) = table.table("capture") {
@@ -116,8 +117,8 @@ impl Reading {
         if answer.status.is_server_error() || answer.body.len() > LARGEST {
             return Err(unusable("a server error or an oversized answer", answer.status));
         }
-        let in_headers = self.capture.is_empty()
-            && self.keep.iter().all(|(_, at, _)| at.starts_with(HEADER));
+        let in_headers =
+            self.capture.is_empty() && self.keep.iter().all(|(_, at, _)| at.starts_with(HEADER));
         let said = match said(answer) {
             Some(said) => said,
             None if in_headers && answer.status.is_success() => Value::Null,

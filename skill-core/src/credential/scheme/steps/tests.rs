@@ -130,7 +130,9 @@ keep = { session = "header:set-cookie", csrf = "header:X-CSRF" }
     headers.append("set-cookie", "lang=en; Secure".parse().unwrap());
     headers.insert("x-csrf", "c7".parse().unwrap());
     let answer = Answer { status: StatusCode::OK, headers, body: "welcome".into(), after };
-    let Ok(Step::Done(session)) = scheme.next(&exchange, Some(&answer)) else { panic!("no session") };
+    let Ok(Step::Done(session)) = scheme.next(&exchange, Some(&answer)) else {
+        panic!("no session")
+    };
     let mut request = Outgoing::get("https://a.test/x".parse().unwrap());
     scheme.sign(&mut request, &session, &exchange.at).unwrap();
     assert_eq!(request.headers["cookie"], "sid=1; lang=en");
