@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::fixture::{Skill, TOKEN, Upstream, json, stderr, stdout};
+use crate::fixture::{Skill, TOKEN, Upstream, stderr, stdout};
 
 #[test]
 fn the_listing_says_how_far_each_declaration_is_proven() {
@@ -41,7 +41,7 @@ fn every_problem_is_named_with_file_and_line_and_ends_with_1() {
     assert_eq!(skill.run(&["catalog", "check", good]).status.code(), Some(0));
     let checked = skill.run(&["catalog", "check", good, bad]);
     assert_eq!(checked.status.code(), Some(1));
-    let said = json(&checked);
+    let said = serde_json::from_str::<serde_json::Value>(&stdout(&checked)).unwrap();
     assert_eq!(said["files"][0]["problems"], serde_json::json!([]));
     let problems = said["files"][1]["problems"].as_array().unwrap();
     let lines = problems.iter().map(|one| one["line"].as_u64().unwrap()).collect::<Vec<_>>();
