@@ -277,13 +277,22 @@ fn verification(
     table: &Table<'_>,
     endpoints: &BTreeMap<Slug, Arc<dyn Endpoint>>,
 ) -> Option<Verification> {
+    let find = |key: &str, name: &str| {
+        let endpoint = Slug::parse(name).ok().filter(|slug| endpoints.contains_key(slug));
+        if endpoint.is_none() {
+            table.problem(key, format!("expected the name of an endpoint, got `{name}`"));
+        }
+        endpoint
+    };
     let (name, account) = (table.required_text("endpoint")?, table.text("account"));
+    let profile = table.text("profile").map(|name| find("profile", name));
     table.end();
-    let endpoint = Slug::parse(name).ok().filter(|slug| endpoints.contains_key(slug));
-    if endpoint.is_none() {
-        table.problem("endpoint", format!("expected the name of an endpoint, got `{name}`"));
-    }
-    Some(Verification { endpoint: endpoint?, account: account.unwrap_or_default().to_owned() })
+    let account = account.unwrap_or_default().to_owned();
+    let profile = match profile {
+        None => None,
+        Some(found) => Some(found?),
+    };
+    Some(Verification { endpoint: find("endpoint", name)?, profile, account })
 }
 
 fn endpoints(

@@ -31,7 +31,8 @@ use crate::{
 ///
 /// ```
 /// use skill_core::{integration::Verification, name::Slug};
-/// let verification = Verification { endpoint: Slug::parse("get_user")?, account: "/login".into() };
+/// let endpoint = Slug::parse("get_user")?;
+/// let verification = Verification { endpoint, profile: None, account: "/login".into() };
 /// assert_eq!(verification.account, "/login");
 /// # Ok::<(), skill_core::Error>(())
 /// ```
@@ -39,7 +40,10 @@ use crate::{
 pub struct Verification {
     /// The endpoint, which needs no parameters.
     pub endpoint: Slug,
-    /// Where in the answer the account's name stands (JSON Pointer, RFC 6901); may be empty.
+    /// The endpoint that tells whose account it is, when the one above does not; it needs no
+    /// parameters either.
+    pub profile: Option<Slug>,
+    /// Where in its answer the account's name stands (JSON Pointer, RFC 6901); may be empty.
     pub account: String,
 }
 
