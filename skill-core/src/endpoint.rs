@@ -48,6 +48,8 @@ pub struct EndpointInfo {
     pub group: Slug,
     /// How its answers come in pages, when they are known to.
     pub pages: Option<Pages>,
+    /// Parameters of a call that is worth showing.
+    pub example: Option<Map<String, Value>>,
     /// How it shows itself as a tool.
     pub tool: Form,
     /// The hash of everything above that changes what a call means.
