@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 
+import upkeep
 from support import (HERE, LISTEN, PUBLIC, SHARED, Checks, Process, Server, ask, config, folder, holds, is_open,
                      need_free, same, stop_all)
 
@@ -711,6 +712,8 @@ SCENARIOS = [
     ("clock jumps (A122)", clocks),
     ("frozen for longer than a lease (A107)", frozen),
     ("an upstream that was down (A121)", herd),
+    ("a backup under load, restored", lambda w: upkeep.backups(w, sys.modules[__name__])),
+    ("sealing keys under load", lambda w: upkeep.sealing(w, sys.modules[__name__])),
     ("power cuts (A102)", power_cuts),
     ("controls of kill -9", controls),
     ("kill -9 (A101)", kills),

@@ -309,6 +309,37 @@ def in_a_browser(w):
     same(seen["before"]["buttons"], 1, "buttons")
 
 
+def set_up(w):
+    """`skill setup` from nothing to a call: a client that the provider does not know is refused, one that it
+    knows is kept, a person says yes, and a call shows whose account it is."""
+    program, owner = w.server.program, "tenant_setup"
+    common = ["--data", str(w.server.data), "--config", str(w.server.config), "--json"]
+    secret = w.work / "client.secret"
+    words = [program, "setup", "idp", "--client-id", "skill-client", "--client-secret-file", str(secret),
+             "--owner", owner, "--no-browser", *common]
+    secret.write_text("not-the-secret\n")
+    refused = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    same(refused.returncode, 1, f"a wrong secret: {refused.stdout}{refused.stderr}")
+    holds("does not know this client" in refused.stderr, refused.stderr)
+    secret.write_text("skill-secret\n")
+    begun = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        lines = [json.loads(begun.stdout.readline()) for _ in range(3)]
+        same(lines[0]["redirect_url"], CALLBACK, "the redirect URL")
+        same(lines[0]["scopes"], ["openid", "offline_access"], "the scopes")
+        same(lines[1]["client"], "known", "what the provider says of the client")
+        browser, back = w.come_back(lines[2]["oauth_url"])
+        same(browser.send("GET", back).status, 200, "the callback page")
+        out, err = begun.communicate(timeout=60)
+    finally:
+        begun.kill()
+    same(begun.returncode, 0, err)
+    last = json.loads(out.strip().splitlines()[-1])
+    same((last["status"], last["call"]), (200, "idp/userinfo"), "the call")
+    holds(last["account"], "it does not say whose account it is")
+    holds("skill-secret" not in out + err + json.dumps(lines), "the secret was shown")
+
+
 def the_provider_is_away_and_forgets(w):
     """Away: 502, the connection stays. Back without memory: token_expired, and reconnecting restores
     the connection under its id."""
@@ -579,6 +610,7 @@ SCENARIOS = [
     ("OAuth: the person says no", the_person_says_no),
     ("OAuth: the way back", the_way_back),
     ("OAuth: one click in a browser", in_a_browser),
+    ("OAuth: set up from the command line", set_up),
     ("OAuth: the provider is away, then forgets", the_provider_is_away_and_forgets),
     ("OAuth: a grant that rests", a_grant_that_rests),
     ("login: a program that has no browser", a_program_is_logged_in),

@@ -6,8 +6,9 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     command::{
-        app, audit, call, catalog, config, connect, connection, connections, demo, key, plan,
-        return_url, run, runs, serve, tools, webhooks,
+        app, audit, backup, call, catalog, completions, config, connect, connection, connections,
+        demo, doctor, key, plan, restore, return_url, revoke_everything, run, runs, seal, serve,
+        setup, tools, webhooks,
     },
     context::Global,
 };
@@ -40,6 +41,7 @@ enum Command {
     Tools(tools::Tools),
     #[command(subcommand)]
     Catalog(catalog::Catalog),
+    Setup(setup::Setup),
     Connect(connect::Connect),
     Connections(connections::Connections),
     #[command(subcommand)]
@@ -54,7 +56,14 @@ enum Command {
     #[command(subcommand)]
     Plan(plan::Plan),
     Audit(audit::Audit),
+    Doctor(doctor::Doctor),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
+    #[command(subcommand)]
+    Seal(seal::Seal),
+    RevokeEverything(revoke_everything::RevokeEverything),
     Config(config::Show),
+    Completions(completions::Completions),
 }
 
 impl Args {
@@ -69,6 +78,7 @@ impl Args {
             Command::Runs(command) => command.run(global).await,
             Command::Tools(command) => command.run(global).await,
             Command::Catalog(command) => command.run(global).await,
+            Command::Setup(command) => command.run(global).await,
             Command::Connect(command) => command.run(global).await,
             Command::Connections(command) => command.run(global).await,
             Command::Connection(command) => command.run(global).await,
@@ -78,7 +88,13 @@ impl Args {
             Command::ReturnUrl(command) => command.run(global).await,
             Command::Plan(command) => command.run(global).await,
             Command::Audit(command) => command.run(global).await,
+            Command::Doctor(command) => command.run(global).await,
+            Command::Backup(command) => command.run(global).await,
+            Command::Restore(command) => command.run(global).await,
+            Command::Seal(command) => command.run(global).await,
+            Command::RevokeEverything(command) => command.run(global).await,
             Command::Config(command) => command.run(global),
+            Command::Completions(command) => command.run::<Self>(),
         }
     }
 }

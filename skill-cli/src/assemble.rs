@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, fs, io,
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
     time::Duration,
@@ -13,7 +13,7 @@ use std::{
 use anyhow::Context as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use skill_core::{
-    Engine,
+    Engine, Error, ErrorKind,
     access::{Plan, Plans},
     artifact::FileArtifacts,
     credential::seal::Keyring,
@@ -23,6 +23,7 @@ use skill_core::{
     name::{OwnerId, Slug},
     queue,
     record::app::Holder,
+    reseal::Keep,
     store::sqlite::SqliteStore,
     transport::{ReqwestTransport, egress::Egress},
     webhook,
@@ -30,7 +31,11 @@ use skill_core::{
 use skill_http::{Dialects, Metrics, Server, Settings};
 use url::Url;
 
-use crate::{config, config::Config, failure::Failure, home::Home};
+use crate::{
+    config::{self, Config},
+    failure::Failure,
+    home::{self, Home},
+};
 
 /// What the store says when another process has it.
 const IN_USE: &str = "the data directory is in use by another process";
@@ -92,7 +97,11 @@ pub(crate) async fn parts(
     let artifacts = FileArtifacts::open(home.artifacts())?;
     let metrics = Metrics::new();
     let transport = ReqwestTransport::new(egress)?;
-    let engine = Engine::builder(Arc::new(transport))
+    let mut builder = Engine::builder(Arc::new(transport));
+    if let Some(place) = key_place(config, home) {
+        builder = builder.keep_keys(keep_at(place));
+    }
+    let engine = builder
         .store(Arc::new(store), keyring)
         .artifacts(Arc::new(artifacts))
         .observer(metrics.clone())
@@ -179,7 +188,7 @@ pub(crate) fn declarations(config: &Config, home: &Home) -> anyhow::Result<Vec<(
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     paths.sort();
-    let read = |path: std::path::PathBuf| {
+    let read = |path: PathBuf| {
         let text = fs::read_to_string(&path);
         let text = text.with_context(|| format!("{} cannot be read", path.display()))?;
         Ok((path.display().to_string(), text))
@@ -229,7 +238,7 @@ fn tell_closed_doors(config: &Config, egress: &Egress) {
 }
 
 /// The keys that seal: from a program, the configuration, a file, or the data directory.
-async fn keyring(config: &Config, home: &Home) -> anyhow::Result<Keyring> {
+pub(crate) async fn keyring(config: &Config, home: &Home) -> anyhow::Result<Keyring> {
     let seal = &config.seal;
     let (text, place) = match (&seal.command, &seal.key, &seal.key_file) {
         (Some(command), _, _) => (printed(command).await?, "the output of seal.command".to_owned()),
@@ -238,6 +247,28 @@ async fn keyring(config: &Config, home: &Home) -> anyhow::Result<Keyring> {
         (None, None, None) => (kept_key(home)?, home.seal_key().display().to_string()),
     };
     text.expose_secret().parse().with_context(|| format!("{place} holds no sealing key"))
+}
+
+/// The file that the keys come from, when it is one.
+pub(crate) fn key_place(config: &Config, home: &Home) -> Option<PathBuf> {
+    let seal = &config.seal;
+    match (&seal.command, &seal.key, &seal.key_file) {
+        (Some(_), _, _) | (None, Some(_), _) => None,
+        (None, None, Some(file)) => Some(file.clone()),
+        (None, None, None) => Some(home.seal_key()),
+    }
+}
+
+/// Writes keys to a file, in the place of those that are there.
+fn keep_at(place: PathBuf) -> Keep {
+    Arc::new(move |keyring| {
+        home::replace(&place, &keyring.expose()).map_err(|cause| {
+            let message = "the file of the sealing key cannot be written: nothing was changed";
+            Error::new(ErrorKind::Unavailable, message)
+                .with("path", place.display())
+                .with("cause", cause)
+        })
+    })
 }
 
 /// The key of the data directory, which is made on the first start.

@@ -33,6 +33,16 @@ impl Failure {
         self
     }
 
+    /// The lines under the message.
+    pub(crate) fn details(&self) -> &[String] {
+        &self.details
+    }
+
+    /// What to do about it.
+    pub(crate) fn told_hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     /// Adds a line under the message.
     #[must_use]
     pub(crate) fn detail(mut self, detail: impl Into<String>) -> Self {

@@ -98,3 +98,14 @@ impl Home {
         open().with_context(|| format!("the socket {} cannot be opened", path.display()))
     }
 }
+
+/// Puts a text in the place of the one that a file holds, whole or not at all, for its owner alone.
+pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let draft = path.with_added_extension("next");
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(&draft);
+    file.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))?;
+    fs::rename(&draft, path)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    fs::File::open(parent.unwrap_or_else(|| Path::new(".")))?.sync_all()
+}

@@ -7,6 +7,7 @@ mod failure;
 mod log;
 mod config;
 mod home;
+mod archive;
 mod assemble;
 mod wire;
 mod door;

@@ -1,6 +1,7 @@
 //! The engine: everything wired together, for a program to embed.
 
 mod parts;
+mod revoke;
 mod sweep;
 
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
@@ -9,6 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
 use self::parts::Parts;
+pub use self::revoke::{Extent, Revoked, Unrevoked};
 use crate::{
     access::{Admission, Admitted, Caller, Keys, Plans},
     apps::Apps,
@@ -28,6 +30,7 @@ use crate::{
     queue::{self, Invoked, OnDeadline, Runs, Submission},
     raw,
     record::{audit::Entry, owner::Owner},
+    reseal::{Keep, Resealer, Sealing},
     skill::Skill,
     store::{MemoryStore, Store},
     transport::Transport,
@@ -68,6 +71,7 @@ struct Inner {
     webhooks: Webhooks,
     deliverer: Arc<Deliverer>,
     runs: Runs,
+    resealer: Arc<Resealer>,
     plans: Plans,
     /// Calls and renewals that go on by themselves.
     tasks: TaskTracker,
@@ -105,6 +109,7 @@ impl Engine {
             return_urls: BTreeSet::new(),
             wrong_keys_per_minute: 60,
             history: Duration::from_secs(30 * 24 * 3600),
+            keep: None,
         }
     }
 
@@ -211,6 +216,28 @@ impl Engine {
         self.0.executor.catalog.store(Arc::new(catalog));
     }
 
+    /// Seals with a fresh key from now on, and everything that is kept anew, while calls go on; see
+    /// [`reseal`](crate::reseal).
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) when the keys cannot be kept.
+    pub async fn rotate_seal(&self) -> Result<Sealing> {
+        self.0.resealer.rotate().await
+    }
+
+    /// How far the sealing is.
+    pub fn sealing(&self) -> Sealing {
+        self.0.resealer.sealing()
+    }
+
+    /// Everybody whose data is kept here, page by page after `after`: for the operator.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) when the store does not answer.
+    pub async fn owners(&self, after: Option<&OwnerId>, most: u32) -> Result<Vec<OwnerId>> {
+        self.0.parts.store.owners(after, most).await
+    }
+
     /// The newest lines of the owner's audit.
     ///
     /// # Errors
@@ -311,6 +338,7 @@ pub struct Builder {
     return_urls: BTreeSet<String>,
     wrong_keys_per_minute: u32,
     history: Duration,
+    keep: Option<Keep>,
 }
 
 impl fmt::Debug for Builder {
@@ -412,6 +440,13 @@ impl Builder {
         self
     }
 
+    /// Keeps the keys that seal where they came from, when they are rotated. Without it they are
+    /// rotated there, and found at the next start.
+    pub fn keep_keys(mut self, keep: Keep) -> Self {
+        self.keep = Some(keep);
+        self
+    }
+
     /// Builds the engine, and starts its tasks on the present tokio runtime.
     ///
     /// # Errors
@@ -429,8 +464,6 @@ impl Builder {
         let stop = CancellationToken::new();
         let kept = self.artifacts.unwrap_or_else(|| Arc::new(MemoryArtifacts::default()));
         let artifacts = Artifacts::new(kept, vault.clone(), clock.clone());
-        let swept = (store.clone(), artifacts.clone(), clock.clone());
-        workers.spawn(sweep::run(swept, self.history, stop.clone()));
         let (plans, wrong) = (self.plans.clone(), self.wrong_keys_per_minute);
         let keys = Arc::new(Keys::new(store.clone(), clock.clone(), plans, wrong)?);
         let parts = Parts {
@@ -455,6 +488,7 @@ impl Builder {
         let (keys, calls) = (parts.keys.clone(), tasks.clone());
         let needed = queue::Parts { executor: executor.clone(), keys, calls };
         let runs = Runs::start(needed, self.queue).await?;
+        let resealer = parts.upkeep((&workers, &stop), self.history, self.keep);
         Ok(Engine(Arc::new(Inner {
             webhooks: parts.webhooks(),
             deliverer: parts.deliverer(&runs, self.webhooks).await?,
@@ -463,6 +497,7 @@ impl Builder {
             executor,
             connector,
             runs,
+            resealer,
             tasks,
             workers,
             upkeep,

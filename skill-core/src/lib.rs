@@ -33,6 +33,7 @@ pub mod executor;
 pub mod queue;
 pub mod connect;
 pub mod webhook;
+pub mod reseal;
 pub mod engine;
 
 pub use crate::{

@@ -1,6 +1,7 @@
 //! The operator's own routes. They answer at the operator's door only; elsewhere they do not exist.
 
 mod accounts;
+mod upkeep;
 
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ use crate::{
 pub(crate) fn routes() -> Vec<Route> {
     let access = || Access::Operator;
     let op = Operation::new;
-    let mut routes = vec![
+    let own = vec![
         Route::new(
             Method::GET,
             "/_operator/status",
@@ -66,8 +67,7 @@ pub(crate) fn routes() -> Vec<Route> {
             |cx| Box::pin(add_run(cx)),
         ),
     ];
-    routes.extend(accounts::routes());
-    routes
+    own.into_iter().chain(accounts::routes()).chain(upkeep::routes()).collect()
 }
 
 fn status(cx: &Context) -> Reply {

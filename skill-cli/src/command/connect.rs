@@ -29,11 +29,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Connect {
     /// The integration, such as github
-    integration: String,
+    pub(super) integration: String,
 
     /// What to call the connection, to tell several of one integration apart
     #[arg(long, value_name = "LABEL")]
-    label: Option<String>,
+    pub(super) label: Option<String>,
 
     /// Mend this connection, by identifier or label, instead of adding one; nothing is waited for
     #[arg(long, value_name = "CONNECTION", conflicts_with = "label")]
@@ -41,18 +41,18 @@ pub(crate) struct Connect {
 
     /// What to ask the provider for, with commas between [default: as the integration declares]
     #[arg(long, value_name = "SCOPES")]
-    scopes: Option<String>,
+    pub(super) scopes: Option<String>,
 
     /// Print the page's address and open no browser
     #[arg(long)]
-    no_browser: bool,
+    pub(super) no_browser: bool,
 
     /// Print the page's address and do not wait
     #[arg(long)]
-    no_wait: bool,
+    pub(super) no_wait: bool,
 
     #[command(flatten)]
-    owner: Owner,
+    pub(super) owner: Owner,
 }
 
 impl Connect {
@@ -60,16 +60,21 @@ impl Connect {
         let context = global.context()?;
         let door = Door::open(&context.loaded.config, &self.owner.owner).await?;
         let connected = match door.has_server() {
-            true => self.connect(&door, &context).await,
+            true => self.connect(&door, &context).await.map(drop),
             false => Err(Failure::new("no server is running on this data directory")
                 .hint("start `skill serve` first: the provider sends the person back to it")
                 .into()),
         };
         door.close().await;
-        connected
+        connected.map(|()| ExitCode::SUCCESS)
     }
 
-    async fn connect(&self, door: &Door, context: &Context) -> anyhow::Result<ExitCode> {
+    /// Has somebody connect; returns the connection once it works, and nothing when nobody waits.
+    pub(super) async fn connect(
+        &self,
+        door: &Door,
+        context: &Context,
+    ) -> anyhow::Result<Option<String>> {
         let mut body = json!({ "integration": self.integration });
         if let Some(label) = &self.label {
             body["label"] = label.as_str().into();
@@ -93,7 +98,7 @@ impl Connect {
             format!("Open this page to connect {}:\n\n  {url}\n", self.integration)
         })?;
         if self.no_wait || self.connection.is_some() {
-            return Ok(ExitCode::SUCCESS);
+            return Ok(None);
         }
         if io::stdout().is_terminal() && !self.no_browser {
             open(&url);
@@ -101,11 +106,12 @@ impl Connect {
         if context.output.is_text() {
             note("Waiting for the person to say yes (Ctrl-C to stop waiting) …");
         }
-        self.wait(door, context, &id).await
+        self.wait(door, context, &id).await?;
+        Ok(Some(id))
     }
 
     /// Waits until the connection works, or the link has ended.
-    async fn wait(&self, door: &Door, context: &Context, id: &str) -> anyhow::Result<ExitCode> {
+    async fn wait(&self, door: &Door, context: &Context, id: &str) -> anyhow::Result<()> {
         let until = Instant::now() + LINK;
         while Instant::now() < until {
             let path = format!("/v1/connect/{}", segment(id));
@@ -116,7 +122,7 @@ impl Connect {
                     let text = || format!("{} is connected: {id}", self.integration);
                     let state = json!({ "connection_id": id, "status": "connected" });
                     context.output.show(&state, text)?;
-                    return Ok(ExitCode::SUCCESS);
+                    return Ok(());
                 }
                 _ => return Err(self.refused(door, id).await),
             }

@@ -32,32 +32,27 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(crate) struct Import {
     /// The integration, such as github
-    integration: String,
+    pub(super) integration: String,
 
     /// The file that holds the credential as a JSON object
     #[arg(long, value_name = "FILE")]
-    credentials_file: Option<PathBuf>,
+    pub(super) credentials_file: Option<PathBuf>,
 
     /// What to call the connection, to tell several of one integration apart
     #[arg(long, value_name = "LABEL")]
-    label: Option<String>,
+    pub(super) label: Option<String>,
 
     #[command(flatten)]
-    owner: Owner,
+    pub(super) owner: Owner,
 }
 
 impl Import {
     pub(crate) async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let context = global.context()?;
         let config = &context.loaded.config;
-        let credentials = self.credentials(config)?;
-        let mut body = json!({ "integration": self.integration, "credentials": credentials });
-        if let Some(label) = &self.label {
-            body["label"] = label.as_str().into();
-        }
+        let body = self.body(config)?;
         let door = Door::open(config, &self.owner.owner).await?;
-        let answer = door.send(Ask::new(Method::POST, "/v1/connect").body(body)).await;
-        let answer = answer.and_then(|answer| Ok(answer.json()?));
+        let answer = send(&door, body).await;
         door.close().await;
         let answer = answer?;
         context.output.show(&answer, || {
@@ -65,6 +60,20 @@ impl Import {
             format!("{id} is {status}")
         })?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Brings the credential in through a door that is open.
+    pub(super) async fn keep(&self, door: &Door, config: &Config) -> anyhow::Result<Value> {
+        send(door, self.body(config)?).await
+    }
+
+    fn body(&self, config: &Config) -> anyhow::Result<Value> {
+        let credentials = self.credentials(config)?;
+        let mut body = json!({ "integration": self.integration, "credentials": credentials });
+        if let Some(label) = &self.label {
+            body["label"] = label.as_str().into();
+        }
+        Ok(body)
     }
 
     fn credentials(&self, config: &Config) -> anyhow::Result<Map<String, Value>> {
@@ -96,6 +105,10 @@ impl Import {
         }
         Ok(given)
     }
+}
+
+async fn send(door: &Door, body: Value) -> anyhow::Result<Value> {
+    Ok(door.send(Ask::new(Method::POST, "/v1/connect").body(body)).await?.json()?)
 }
 
 /// Finds an integration in the catalogue that this configuration makes.

@@ -2,20 +2,27 @@
 
 pub(crate) mod app;
 pub(crate) mod audit;
+pub(crate) mod backup;
 pub(crate) mod call;
 pub(crate) mod catalog;
+pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod connect;
 pub(crate) mod connection;
 mod connection_import;
 pub(crate) mod connections;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod key;
 pub(crate) mod plan;
+pub(crate) mod restore;
+pub(crate) mod revoke_everything;
 pub(crate) mod return_url;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod seal;
 pub(crate) mod serve;
+pub(crate) mod setup;
 pub(crate) mod tools;
 mod watch;
 pub(crate) mod webhooks;

@@ -21,6 +21,11 @@ pub(crate) enum Runs {
     Show(One),
     /// Stop a run that has not ended; it never ends otherwise afterwards
     Cancel(One),
+    /// Let a run go on that is held because its data was restored from a backup
+    ///
+    /// Whatever it did after the backup was made is not known here and may be done again. Look at
+    /// the service first; `runs cancel` ends a run instead.
+    Release(Release),
     /// Wait for the end of a run and print its result
     ///
     /// While `skill serve` runs, it works on the run. Without a server this process does, and on
@@ -32,7 +37,7 @@ pub(crate) enum Runs {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct List {
-    /// Only those in this state: queued, running, success, error or cancelled
+    /// Only those in this state: queued, running, held, success, error or cancelled
     #[arg(long, value_name = "STATE")]
     status: Option<String>,
 
@@ -61,6 +66,20 @@ pub(crate) struct One {
     owner: Owner,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct Release {
+    /// The run's identifier, as `runs list --status held` prints it
+    #[arg(required_unless_present = "all")]
+    id: Option<String>,
+
+    /// Every held run of the owner
+    #[arg(long, conflicts_with = "id")]
+    all: bool,
+
+    #[command(flatten)]
+    owner: Owner,
+}
+
 impl Runs {
     pub(crate) async fn run(self, global: &Global) -> anyhow::Result<ExitCode> {
         let context = global.context()?;
@@ -80,6 +99,7 @@ impl Runs {
         let (Self::List(List { owner, .. })
         | Self::Show(One { owner, .. })
         | Self::Cancel(One { owner, .. })
+        | Self::Release(Release { owner, .. })
         | Self::Watch(One { owner, .. })) = self;
         &owner.owner
     }
@@ -89,6 +109,10 @@ impl Runs {
             Self::List(list) => list.ask(),
             Self::Show(one) | Self::Watch(one) => Ask::new(Method::GET, one.path()),
             Self::Cancel(one) => Ask::new(Method::DELETE, one.path()),
+            Self::Release(Release { id: Some(id), .. }) => {
+                Ask::new(Method::POST, format!("/_operator/held/{}", segment(id)))
+            }
+            Self::Release(Release { id: None, .. }) => Ask::new(Method::POST, "/_operator/held"),
         }
     }
 
@@ -104,6 +128,15 @@ impl Runs {
             Self::Cancel(one) => {
                 let answer = answer.json()?;
                 output.show(&answer, || format!("{} is cancelled", one.id))?;
+            }
+            Self::Release(_) => {
+                let answer = answer.json()?;
+                output.show(&answer, || {
+                    match answer.get("released").and_then(Value::as_array) {
+                        Some(released) => format!("{} runs go on", released.len()),
+                        None => format!("{} goes on", member(&answer, "execution_id")),
+                    }
+                })?;
             }
         }
         Ok(())

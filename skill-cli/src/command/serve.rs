@@ -101,9 +101,7 @@ A first call:
 
 In another terminal:
 
-  skill app add github --client-id …   your OAuth client; its redirect URL is
-                                       {url}/oauth/callback
-  skill connect github                 connect an account
+  skill setup github                   register an OAuth client and connect an account
   skill call github list_issues --repo acme/webapp
   skill tools list                     what there is to call and to run
   skill key create NAME                another key

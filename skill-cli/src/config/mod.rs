@@ -88,6 +88,8 @@ pub(crate) struct Loaded {
     pub(crate) shown: BTreeMap<String, (Value, Origin)>,
     /// Variables that begin like a setting and are none.
     pub(crate) ignored: Vec<String>,
+    /// Settings that somebody gave and somebody else gave later: the name, and both origins.
+    pub(crate) shadowed: Vec<(String, Origin, Origin)>,
 }
 
 impl fmt::Debug for Loaded {
@@ -125,16 +127,23 @@ pub(crate) fn load(inputs: &Inputs<'_>) -> Result<Loaded, Vec<Problem>> {
 
 /// Lays the layers over each other, the last one on top.
 fn merge(layers: Vec<Entry>, ignored: Vec<String>) -> Result<Loaded, Vec<Problem>> {
-    let (mut table, mut shown) = (Table::new(), BTreeMap::new());
+    let (mut table, mut shown, mut shadowed) = (Table::new(), BTreeMap::new(), Vec::new());
     for Entry { name, value, origin } in layers {
         let visible = if is_secret(&name) { "(set)".into() } else { value.clone() };
         put(&mut table, &name, value);
-        shown.insert(name, (visible, origin));
+        let earlier = shown.insert(name.clone(), (visible, origin.clone()));
+        if let Some((_, earlier)) = earlier.filter(|(_, earlier)| *earlier != Origin::Default) {
+            shadowed.push((name, earlier, origin));
+        }
     }
     let config = Config::deserialize(table)
         .map_err(|error| vec![Problem { origin: Origin::Default, what: error.message().into() }])?;
     let problems = config.contradictions(&shown);
-    if problems.is_empty() { Ok(Loaded { config, shown, ignored }) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(Loaded { config, shown, ignored, shadowed })
+    } else {
+        Err(problems)
+    }
 }
 
 impl Config {

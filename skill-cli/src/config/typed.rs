@@ -195,6 +195,13 @@ pub(crate) struct Seal {
     pub(crate) command: Option<Vec<String>>,
 }
 
+impl Seal {
+    /// Whether the key lies in the data directory.
+    pub(crate) fn is_kept_in_data(&self) -> bool {
+        self.key.is_none() && self.key_file.is_none() && self.command.is_none()
+    }
+}
+
 /// What one plan allows; nothing and 0 are without limit.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

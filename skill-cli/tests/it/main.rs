@@ -9,4 +9,5 @@ mod fixture;
 mod manage;
 mod runs;
 mod serve;
+mod upkeep;
 mod webhooks;

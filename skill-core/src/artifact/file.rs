@@ -178,4 +178,38 @@ impl ArtifactStore for FileArtifacts {
         })
         .await
     }
+
+    async fn list(&self, owner: &OwnerId, run: ExecutionId) -> Result<Vec<ArtifactId>> {
+        let owner = owner.clone();
+        self.work(move |root| {
+            let names = names(&run_folder(root, &owner, run))?;
+            let ids = names.iter().filter_map(|name| Raw::parse(name));
+            Ok(ids.map(ArtifactId::from_raw).collect())
+        })
+        .await
+    }
+
+    async fn replace(&self, at: &ArtifactRef, bytes: Bytes) -> Result<()> {
+        let at = at.clone();
+        self.work(move |root| {
+            let path = path(root, &at);
+            if !path.try_exists()? {
+                return Ok(());
+            }
+            // Beside the owners' folders: its name is that of none.
+            let draft = root.join(format!("draft-{}", at.id.raw()));
+            drop_file(&draft)?;
+            write(&draft, &bytes)?;
+            fs::rename(&draft, &path)?;
+            path.parent().map_or(Ok(()), sync_directory)
+        })
+        .await
+    }
+}
+
+fn drop_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != Io::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }

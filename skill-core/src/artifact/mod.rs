@@ -62,6 +62,11 @@ pub trait ArtifactStore: Debug + Send + Sync + 'static {
     ) -> Result<u64>;
     /// Every run that has artifacts, once.
     async fn runs(&self) -> Result<Vec<(OwnerId, ExecutionId)>>;
+    /// The artifacts of a run.
+    async fn list(&self, owner: &OwnerId, run: ExecutionId) -> Result<Vec<ArtifactId>>;
+    /// Puts bytes in the place of those that are kept under this name, durably: whoever reads
+    /// meanwhile reads the old ones or the new ones. Nothing happens when there are none.
+    async fn replace(&self, at: &ArtifactRef, bytes: Bytes) -> Result<()>;
 }
 
 const _: Option<&dyn ArtifactStore> = None;
@@ -212,6 +217,46 @@ impl Artifacts {
             gone += self.store.forget(&owner, run, None).await?;
         }
         Ok(gone)
+    }
+}
+
+impl Artifacts {
+    /// Seals artifacts anew that an older key than `version` sealed; returns how many there were,
+    /// and how many of them do not open.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unavailable`] when the storage does not answer.
+    pub(crate) async fn reseal(&self, version: u32) -> Result<(u64, u64)> {
+        let (mut resealed, mut unreadable) = (0, 0);
+        for (owner, run) in self.store.runs().await? {
+            for id in self.store.list(&owner, run).await? {
+                let at = ArtifactRef { owner: owner.clone(), run, id };
+                // The first chunk was sealed first.
+                let header = self.store.read(&at, 0, 5).await?.unwrap_or_default();
+                let with = header.get(1..5).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
+                if with.map(u32::from_be_bytes).is_none_or(|with| with >= version) {
+                    continue;
+                }
+                let Some(sealed) = self.store.read(&at, 0, usize::MAX).await? else { continue };
+                let (vault, whose) = (self.vault.clone(), at.clone());
+                let anew = tokio::task::spawn_blocking(move || {
+                    let chunks = sealed.len().div_ceil(SEALED);
+                    let total = sealed.len().saturating_sub(chunks * (SEALED - CHUNK)) as u64;
+                    seal(&vault, &whose, &open(&vault, &whose, total, (0, &sealed))?)
+                });
+                match anew.await.map_err(Error::internal)? {
+                    Ok(anew) => {
+                        self.store.replace(&at, anew).await?;
+                        resealed += 1;
+                    }
+                    Err(error) => {
+                        tracing::warn!(execution = %run, error = %error.log_line(), "an artifact does not open");
+                        unreadable += 1;
+                    }
+                }
+            }
+        }
+        Ok((resealed, unreadable))
     }
 }
 

@@ -6,7 +6,7 @@ use super::Connector;
 use crate::{
     access::Caller,
     clock::Deadline,
-    credential::{Exchange, Purpose},
+    credential::{Exchange, Purpose, Step},
     error::{Error, Result},
     executor::negotiate,
     id::ConnectionId,
@@ -68,34 +68,60 @@ impl Connector {
     pub async fn disconnect(&self, caller: &Caller, id: ConnectionId) -> Result<()> {
         let connection = self.connections.get(caller, id).await?;
         self.allow(caller, &connection.integration)?;
-        let (this, actor) = (self.clone(), caller.actor);
-        // What is revoked at the service is of no use here.
-        self.unbroken(async move { this.remove(connection, actor).await }).await
+        self.end(caller, connection, Deadline::after(REVOKE)).await.map(drop)
     }
 
-    async fn remove(&self, connection: Connection, actor: Actor) -> Result<()> {
-        let revoked = self.revoke(&connection).await;
+    /// Removes a connection; returns why its service did not revoke the grant, if it did not.
+    pub(crate) async fn end(
+        &self,
+        caller: &Caller,
+        connection: Connection,
+        deadline: Deadline,
+    ) -> Result<Option<String>> {
+        let (this, actor) = (self.clone(), caller.actor);
+        // What is revoked at the service is of no use here.
+        self.unbroken(async move { this.remove(connection, actor, deadline).await }).await
+    }
+
+    async fn remove(
+        &self,
+        connection: Connection,
+        actor: Actor,
+        deadline: Deadline,
+    ) -> Result<Option<String>> {
+        let revoked = self.revoke(&connection, deadline.within(REVOKE)).await;
         self.credentials.forget(&connection.at()).await?;
         if !self.connections.delete(&connection).await? {
             return Err(Error::not_found("there is no connection with this id"));
         }
         let entry = Entry::new(self.clock.now(), actor, connection.owner.clone());
         let entry = entry.event("connection.deleted").target(connection.id);
-        let entry = match revoked {
-            Ok(()) => entry,
-            Err(error) => entry.outcome(format!("done, not revoked upstream: {error}")),
+        let (entry, why) = match revoked {
+            Ok(why) => (entry, why.map(str::to_owned)),
+            Err(error) => {
+                let why = error.to_string();
+                (entry.outcome(format!("done, not revoked upstream: {why}")), Some(why))
+            }
         };
-        self.store.append_audit(&entry).await
+        self.store.append_audit(&entry).await?;
+        Ok(why)
     }
 
-    async fn revoke(&self, connection: &Connection) -> Result<()> {
-        let Ok(integration) = self.known(&connection.integration) else { return Ok(()) };
-        if !integration.auth().asks_a_person() {
-            return Ok(());
-        }
-        let Some((credential, _)) = self.credentials.load(&connection.at()).await? else {
-            return Ok(());
+    /// Has the grant revoked at the service; returns why that is not possible there, if it is not.
+    async fn revoke(
+        &self,
+        connection: &Connection,
+        deadline: Deadline,
+    ) -> Result<Option<&'static str>> {
+        let Ok(integration) = self.known(&connection.integration) else {
+            return Ok(Some("its integration is not declared here any more"));
         };
+        let Some((credential, _)) = self.credentials.load(&connection.at()).await? else {
+            return Ok(None);
+        };
+        if !integration.auth().asks_a_person() {
+            return Ok(Some("it is a key: take it back in the service's own settings"));
+        }
         let client =
             self.apps.client(&connection.owner, &connection.integration, connection.app).await?;
         let exchange = Exchange {
@@ -107,6 +133,8 @@ impl Connector {
             at: self.moment()?,
         };
         let transport = &*self.executor.transport;
-        negotiate(transport, &*integration, &exchange, Deadline::after(REVOKE)).await.map(drop)
+        let step = negotiate(transport, &*integration, &exchange, deadline).await?;
+        let cannot = matches!(step, Step::Reconnect(_));
+        Ok(cannot.then_some("the service has no way to do that: end the access in its settings"))
     }
 }

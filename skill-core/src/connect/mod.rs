@@ -5,6 +5,7 @@
 //! have a credential already use `hand_over`. A link and a state work once; both are stored as
 //! hashes; the state is bound to the browser that left.
 
+mod client;
 mod fields;
 mod hand_over;
 mod journey;
@@ -26,6 +27,7 @@ use url::Url;
 
 use self::fields::{check_whole, facts, missing};
 pub use self::{
+    client::Tried,
     journey::{ConnectRequest, Leaving, Return, Visit},
     manage::Change,
 };
@@ -39,10 +41,10 @@ use crate::{
     },
     error::{Error, ErrorKind, Result},
     executor::{Executor, negotiate},
-    id::{self, ConnectionId},
+    id::{self, ConnectionId, FlowId},
     integration::Integration,
     link::{Errand, Links, hash, is_token, token},
-    name::Slug,
+    name::{OwnerId, Slug},
     record::{
         audit::{Actor, Entry},
         connection::{Connection, ConnectionRef, Fields, Status},
@@ -466,7 +468,11 @@ fn code_of(back: &Return, departure: &Departure, needs_issuer: bool) -> Result<S
 }
 
 fn verifier_of(flow: &Flow) -> Binding {
-    Binding::to("verifier", [flow.connection.owner.as_str(), flow.id.to_string().as_str()])
+    verifier_binding(&flow.connection.owner, flow.id)
+}
+
+pub(crate) fn verifier_binding(owner: &OwnerId, flow: FlowId) -> Binding {
+    Binding::to("verifier", [owner.as_str(), flow.to_string().as_str()])
 }
 
 fn used() -> Error {

@@ -21,6 +21,7 @@ use serde_json::{Map, Value};
 use url::Url;
 use zeroize::Zeroizing;
 
+pub(crate) use self::vault::{client_binding_of, grant_binding};
 pub use self::{field::Field, vault::Vault};
 use crate::{
     error::{Error, Result},
@@ -274,6 +275,11 @@ pub trait AuthScheme: fmt::Debug + Send + Sync + 'static {
     /// Whether a credential comes from a person's yes at the provider, through an app.
     fn asks_a_person(&self) -> bool {
         false
+    }
+
+    /// What its connections ask a provider for, unless somebody says otherwise.
+    fn scopes(&self) -> &[String] {
+        &[]
     }
 
     /// What has to be filled in to hand over a credential.

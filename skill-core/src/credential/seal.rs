@@ -17,7 +17,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     id,
     record::Sealed,
-    store::MetaStore,
+    store::Store,
 };
 
 const FORMAT: u8 = 1;
@@ -91,6 +91,29 @@ impl Keyring {
         self.keys.last().map_or(0, |(version, _)| *version)
     }
 
+    /// The versions of its keys, the oldest first.
+    pub fn versions(&self) -> Vec<u32> {
+        self.keys.iter().map(|(version, _)| *version).collect()
+    }
+
+    /// The same keys and a new one, which seals from then on.
+    ///
+    /// # Errors
+    /// As [`id::random`].
+    pub fn with_next(&self) -> Result<Self> {
+        let mut keys = self.keys.clone();
+        let version = self.newest().checked_add(1);
+        let version = version.ok_or_else(|| Error::internal("no key version is left"))?;
+        keys.push((version, Zeroizing::new(id::random()?)));
+        Ok(Self { keys })
+    }
+
+    /// The newest key alone.
+    #[must_use]
+    pub fn without_older(&self) -> Self {
+        Self { keys: self.keys.last().cloned().into_iter().collect() }
+    }
+
     /// Seals `plain`, bound to `binding`.
     ///
     /// # Errors
@@ -132,24 +155,44 @@ impl Keyring {
             .map_err(|_| damaged())
     }
 
-    /// Checks that these are the keys that the store's values are sealed with, and leaves a mark
-    /// for the next time when the store is new.
+    /// Checks that these are the keys that the store's values are sealed with, all of them that are
+    /// in use, and leaves a mark of each for the next time.
     ///
     /// # Errors
-    /// [`ErrorKind::Unavailable`] when they are others: nothing is changed then.
-    pub async fn verify(&self, store: &dyn MetaStore) -> Result<()> {
-        for (version, _) in &self.keys {
-            let name = format!("seal_check_{version}");
-            let binding = Binding::to("seal_check", [name.as_str()]);
-            let mark = self.mark(*version, &binding)?;
-            let stands = Sealed(store.meta_or_insert(&name, &mark.0).await?);
-            self.open(&stands, &binding).map_err(|cause| {
-                let message = "the sealing key is not the one this data was sealed with: \
-                               give the right key, nothing was changed";
-                Error::new(ErrorKind::Unavailable, message).caused_by(cause)
-            })?;
+    /// [`ErrorKind::Unavailable`] when one is another or is missing: nothing is changed then.
+    pub async fn verify(&self, store: &dyn Store) -> Result<()> {
+        let marks = store.facts(MARK).await?;
+        for (name, mark) in &marks {
+            let version = name[MARK.len()..].parse().ok();
+            if version.is_none_or(|version| !self.versions().contains(&version)) {
+                let message = format!(
+                    "the sealing key is not the one this data was sealed with: version {} is not \
+                     among the keys here (they are {:?}); add its line, nothing was changed",
+                    &name[MARK.len()..],
+                    self.versions(),
+                );
+                return Err(Error::new(ErrorKind::Unavailable, message));
+            }
+            self.recognize(name, &Sealed(mark.clone()))?;
+        }
+        for version in self.versions() {
+            let name = mark_name(version);
+            if marks.iter().all(|(known, _)| *known != name) {
+                let mark = self.mark(version, &mark_binding(&name))?;
+                let stands = store.meta_or_insert(&name, &mark.0).await?;
+                self.recognize(&name, &Sealed(stands))?;
+            }
         }
         Ok(())
+    }
+
+    /// Opens a mark, which says whether a key is the right one.
+    fn recognize(&self, name: &str, mark: &Sealed) -> Result<()> {
+        self.open(mark, &mark_binding(name)).map(drop).map_err(|cause| {
+            let message = "the sealing key is not the one this data was sealed with: \
+                           give the right key, nothing was changed";
+            Error::new(ErrorKind::Unavailable, message).caused_by(cause)
+        })
     }
 
     /// A value sealed with one version, whether or not it is the newest.
@@ -157,6 +200,18 @@ impl Keyring {
         let keys = self.keys.iter().filter(|(known, _)| *known == version).cloned().collect();
         Self { keys }.seal(b"skill", binding)
     }
+}
+
+/// How the names of the marks begin by which keys are recognized.
+const MARK: &str = "seal_check_";
+
+/// The name of the mark of a key version.
+pub(crate) fn mark_name(version: u32) -> String {
+    format!("{MARK}{version}")
+}
+
+fn mark_binding(name: &str) -> Binding {
+    Binding::to("seal_check", [name])
 }
 
 fn cipher(key: &[u8; 32]) -> XChaCha20Poly1305 {
@@ -219,6 +274,24 @@ mod tests {
         assert_eq!(both.newest(), 2);
         assert!(both.open(&sealed, &binding).is_ok());
         assert!(old.open(&both.seal(b"x", &binding).unwrap(), &binding).is_err());
+    }
+
+    #[tokio::test]
+    async fn keys_that_the_data_does_not_know_are_refused() {
+        let (first, store) = (Keyring::generate().unwrap(), crate::store::MemoryStore::new());
+        first.verify(&store).await.unwrap();
+        let another = Keyring::generate().unwrap();
+        assert!(another.verify(&store).await.is_err());
+        // Neither does one under a version of its own, which nothing was sealed with yet.
+        let disguised: Keyring = another.expose().replacen("1:", "7:", 1).parse().unwrap();
+        assert!(disguised.verify(&store).await.is_err());
+        let next = first.with_next().unwrap();
+        next.verify(&store).await.unwrap();
+        // The first alone opens not everything any more.
+        assert!(first.verify(&store).await.is_err());
+        assert!(next.without_older().verify(&store).await.is_err());
+        assert_eq!((next.versions(), next.without_older().versions()), (vec![1, 2], vec![2]));
+        next.verify(&store).await.unwrap();
     }
 
     #[test]

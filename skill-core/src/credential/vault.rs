@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
@@ -14,9 +15,10 @@ use crate::{
     cache::Fresh,
     clock::Clock,
     error::{Error, Result},
+    id::AppId,
     record::{
         Sealed,
-        app::App,
+        app::{App, Holder},
         connection::{ConnectionRef, Revision},
     },
     store::Store,
@@ -33,7 +35,7 @@ use crate::{
 /// ```
 pub struct Vault {
     store: Arc<dyn Store>,
-    keyring: Keyring,
+    keyring: ArcSwap<Keyring>,
     clock: Arc<dyn Clock>,
     /// Sealed, as the store has them: no cache ever holds a secret in plain text.
     grants: Fresh<ConnectionRef, Arc<(Sealed, Revision)>>,
@@ -41,14 +43,14 @@ pub struct Vault {
 
 impl fmt::Debug for Vault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Vault(key {})", self.keyring.newest())
+        write!(f, "Vault(key {})", self.keyring().newest())
     }
 }
 
 impl Vault {
     /// Returns a vault over `store`.
     pub fn new(store: Arc<dyn Store>, keyring: Keyring, clock: Arc<dyn Clock>) -> Self {
-        Self { store, keyring, clock, grants: Fresh::new() }
+        Self { store, keyring: ArcSwap::from_pointee(keyring), clock, grants: Fresh::new() }
     }
 
     /// Checks that the keys are the store's: see [`Keyring::verify`].
@@ -56,7 +58,24 @@ impl Vault {
     /// # Errors
     /// As [`Keyring::verify`].
     pub async fn verify(&self) -> Result<()> {
-        self.keyring.verify(&*self.store).await
+        self.keyring().verify(&*self.store).await
+    }
+
+    /// The keys in force.
+    pub(crate) fn keyring(&self) -> Arc<Keyring> {
+        self.keyring.load_full()
+    }
+
+    /// Seals with other keys from here on. What is sealed at this moment may still be with the old
+    /// ones.
+    pub(crate) fn use_keys(&self, keyring: Arc<Keyring>) {
+        self.keyring.store(keyring);
+    }
+
+    /// Seals anew what an older key sealed.
+    pub(crate) fn reseal(&self, sealed: &Sealed, binding: &Binding) -> Result<Sealed> {
+        let keyring = self.keyring();
+        keyring.seal(&keyring.open(sealed, binding)?, binding)
     }
 
     /// Seals bytes that are no credential, bound to `binding`.
@@ -64,7 +83,7 @@ impl Vault {
     /// # Errors
     /// As [`Keyring::seal`].
     pub fn seal(&self, plain: &[u8], binding: &Binding) -> Result<Sealed> {
-        self.keyring.seal(plain, binding)
+        self.keyring().seal(plain, binding)
     }
 
     /// Opens what [`Vault::seal`] sealed.
@@ -72,7 +91,7 @@ impl Vault {
     /// # Errors
     /// As [`Keyring::open`].
     pub fn open(&self, sealed: &Sealed, binding: &Binding) -> Result<SecretString> {
-        let plain = self.keyring.open(sealed, binding)?;
+        let plain = self.keyring().open(sealed, binding)?;
         let text = std::str::from_utf8(&plain)
             .map_err(|_| Error::internal("a sealed text is not UTF-8"))?;
         Ok(SecretString::from(text))
@@ -84,7 +103,7 @@ impl Vault {
         sealed: &Sealed,
         binding: &Binding,
     ) -> Result<Zeroizing<Vec<u8>>> {
-        self.keyring.open(sealed, binding)
+        self.keyring().open(sealed, binding)
     }
 
     fn read(
@@ -92,7 +111,7 @@ impl Vault {
         at: &ConnectionRef,
         (sealed, revision): &(Sealed, Revision),
     ) -> Result<(Credential, Revision)> {
-        let plain = self.keyring.open(sealed, &grant_binding(at))?;
+        let plain = self.keyring().open(sealed, &grant_binding(at))?;
         Ok((Credential::read(&plain)?, *revision))
     }
 
@@ -116,11 +135,15 @@ impl Vault {
 }
 
 fn client_binding(app: &App) -> Binding {
-    let holder = app.holder.owner().map_or("", |owner| owner.as_str());
-    Binding::to("client_secret", [holder, app.id.to_string().as_str()])
+    client_binding_of(&app.holder, app.id)
 }
 
-fn grant_binding(at: &ConnectionRef) -> Binding {
+pub(crate) fn client_binding_of(holder: &Holder, app: AppId) -> Binding {
+    let holder = holder.owner().map_or("", |owner| owner.as_str());
+    Binding::to("client_secret", [holder, app.to_string().as_str()])
+}
+
+pub(crate) fn grant_binding(at: &ConnectionRef) -> Binding {
     let user = at.user.as_ref().map_or("", |user| user.as_str());
     Binding::to("grant", [at.owner.as_str(), user, at.id.to_string().as_str()])
 }
@@ -147,7 +170,7 @@ impl CredentialStore for Vault {
         new: &Credential,
         seen: Option<Revision>,
     ) -> Result<bool> {
-        let sealed = self.keyring.seal(&new.write()?, &grant_binding(at))?;
+        let sealed = self.keyring().seal(&new.write()?, &grant_binding(at))?;
         let written = self.store.replace_grant(at, &sealed, seen).await?;
         self.grants.forget(at);
         Ok(written.is_some())

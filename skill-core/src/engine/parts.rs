@@ -1,10 +1,11 @@
 //! The parts of an engine, and how they are put together.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::sweep;
 use crate::{
     access::Keys,
     apps::Apps,
@@ -16,10 +17,10 @@ use crate::{
     credential::{CredentialStore, Vault},
     error::Result,
     executor::{Executor, Flights, History, Observer, Quotas, Renewer, Settings, UnderWay},
-    executor::{Executor, Flights, History, Observer, Renewer, Settings, UnderWay},
     link::Links,
     login::Logins,
     queue::Runs,
+    reseal::{Keep, Resealer},
     store::Store,
     transport::Transport,
     webhook::{self, Deliverer, Webhooks},
@@ -78,6 +79,23 @@ impl Parts {
             observer: self.observer.clone(),
             clock: self.clock.clone(),
         }
+    }
+
+    /// Starts what goes on beside everything else: removing what is old, and sealing anew what an
+    /// older key sealed.
+    pub(super) fn upkeep(
+        &self,
+        (workers, stop): (&TaskTracker, &CancellationToken),
+        history: Duration,
+        keep: Option<Keep>,
+    ) -> Arc<Resealer> {
+        let (store, artifacts) = (self.store.clone(), self.artifacts.clone());
+        let swept = (store.clone(), artifacts.clone(), self.clock.clone());
+        workers.spawn(sweep::run(swept, history, stop.clone()));
+        let sealed = (store, self.vault.clone());
+        let resealer = Arc::new(Resealer::new(sealed, artifacts, self.clock.clone(), keep));
+        workers.spawn(resealer.clone().run(stop.clone()));
+        resealer
     }
 
     pub(super) fn webhooks(&self) -> Webhooks {

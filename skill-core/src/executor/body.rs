@@ -161,6 +161,6 @@ fn large(outcome: &Outcome, most: usize) -> Option<(StatusCode, Form, Bytes)> {
     (bytes.len() > most).then_some((*status, form, bytes))
 }
 
-fn binding(field: &str, owner: &OwnerId, id: ExecutionId) -> Binding {
+pub(crate) fn binding(field: &str, owner: &OwnerId, id: ExecutionId) -> Binding {
     Binding::to(field, [owner.as_str(), id.to_string().as_str()])
 }

@@ -25,6 +25,15 @@ use arc_swap::ArcSwap;
 use http::HeaderValue;
 use serde_json::Value;
 
+pub(crate) use self::{
+    body::binding as body_binding,
+    quotas::{Quotas, is_held_back},
+    renew::{Flights, Renewer, negotiate},
+    replay::{Kept, check_key, hash, read as read_outcome, write as write_outcome},
+    retry::retry_after,
+    send::{Answered, Gate, Sending},
+    under_way::UnderWay,
+};
 pub use self::{
     history::History,
     observe::{Event, Observer, Silent},
@@ -33,14 +42,6 @@ use self::{
     quotas::Patience,
     recording::Recording,
     send::{Grant, Prepared},
-};
-pub(crate) use self::{
-    quotas::{Quotas, is_held_back},
-    renew::{Flights, Renewer, negotiate},
-    replay::{Kept, check_key, hash, read as read_outcome, write as write_outcome},
-    retry::retry_after,
-    send::{Answered, Gate, Sending},
-    under_way::UnderWay,
 };
 use crate::{
     access::{Admitted, Caller, Intent, Keys, authorize},
@@ -406,7 +407,11 @@ impl Executor {
         let now = self.clock.now();
         let margin = credential.lifetime.map_or(Duration::ZERO, |life| MARGIN.min(life / 10));
         let is_ending = credential.is_over(now, margin);
-        if !is_ending || !integration.auth().is_renewable(&credential) {
+        if !is_ending || !integration.auth().is_renewable(&credential)
+            // One that was renewed elsewhere since must not be renewed with what is spent: a
+            // provider may end every access of the account for it.
+            || self.store.is_restored(&connection.at(), revision).await?
+        {
             return Ok(Grant { credential, revision, is_fresh: false });
         }
         match self.renewed(connection, integration, revision, deadline).await {

@@ -42,6 +42,9 @@ const LOOK: Duration = Duration::from_millis(150);
 /// How long a new grant is held out to a store that does not take it. With the requests before it
 /// that is less than the lease.
 const KEEPING: Duration = Duration::from_secs(15);
+/// Why a grant that came out of a backup is not renewed.
+const SPENT: &str = "the access came out of a backup, and the service does not renew it any more: \
+                     it was renewed after the backup, or taken back; connect the account again";
 /// The largest answer of a token endpoint.
 const ANSWER: usize = 64 * 1024 + 1;
 
@@ -247,6 +250,8 @@ impl Renewer {
                 Err(error)
             }
             (Ok(Step::Reconnect(reason)), _) => {
+                let is_restored = self.store.is_restored(&at, seen).await?;
+                let reason = if is_restored { SPENT } else { reason };
                 self.expire(connection, reason).await?;
                 Ok(Outcome::Dead)
             }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::{
-    Integration, IntegrationInfo, Overrides, Verification, Verified,
+    Integration, IntegrationInfo, Overrides, Setup, Verification, Verified,
     door::{self, Doorway},
     endpoint::{endpoint, revision},
     listing::Shared,
@@ -207,6 +207,7 @@ fn read(slug: &str, top: &Table<'_>, schemes: &Schemes) -> Option<Declared> {
     let docs = top.text("docs").map(str::to_owned);
     let source = top.texts("source").into_iter().map(str::to_owned).collect();
     let verified = verified(top);
+    let setup = top.table("setup").and_then(|table| setup(&table));
     let fields = field::declare(top, false);
     let base = base_url(top, &fields);
     let headers = headers(top, &fields);
@@ -232,6 +233,7 @@ fn read(slug: &str, top: &Table<'_>, schemes: &Schemes) -> Option<Declared> {
         docs,
         source,
         verified,
+        setup,
         verification,
     };
     Some(Declared { info, base: base?, fields, auth: auth?, expired, busy, quota, door, endpoints })
@@ -245,6 +247,25 @@ fn verified(top: &Table<'_>) -> Option<Verified> {
         top.problem("verified", format!("{expected}, got `{text}`"));
     }
     verified
+}
+
+/// Where an operator gets what people connect through, step by step.
+fn setup(table: &Table<'_>) -> Option<Setup> {
+    let web = |key| {
+        let text = table.required_text(key)?;
+        let is_web = Url::parse(text).is_ok_and(|url| url.scheme() == "https");
+        if !is_web {
+            table.problem(key, format!("`{key}`: expected an https URL, got `{text}`"));
+        }
+        is_web.then(|| text.to_owned())
+    };
+    let (url, source) = (web("url"), web("source"));
+    let steps: Vec<_> = table.texts("steps").into_iter().map(str::to_owned).collect();
+    if steps.is_empty() {
+        table.problem("steps", "`steps`: expected at least one sentence");
+    }
+    table.end();
+    Some(Setup { url: url?, source: source?, steps })
 }
 
 fn base_url(top: &Table<'_>, fields: &[Field]) -> Option<Address> {

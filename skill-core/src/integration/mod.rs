@@ -86,6 +86,21 @@ impl Verified {
     }
 }
 
+/// How an operator gets what accounts are connected through: an OAuth client, or a key.
+///
+/// ```
+/// fn first(setup: &skill_core::integration::Setup) -> Option<&str> { setup.steps.first().map(|s| &**s) }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setup {
+    /// The page where it is made.
+    pub url: String,
+    /// What to do there, a sentence each.
+    pub steps: Vec<String>,
+    /// Where the service itself says so.
+    pub source: String,
+}
+
 /// What is known about an integration without calling it.
 #[derive(Debug)]
 pub struct IntegrationInfo {
@@ -101,6 +116,8 @@ pub struct IntegrationInfo {
     pub source: Vec<String>,
     /// How far its declaration is proven, as far as it says.
     pub verified: Option<Verified>,
+    /// Where its OAuth client, or its key, is made.
+    pub setup: Option<Setup>,
     /// How a new credential is tried out.
     pub verification: Option<Verification>,
 }

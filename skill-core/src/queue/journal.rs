@@ -19,6 +19,8 @@ use super::{attempt::Attempt, live::Why, step::Written};
 use crate::{
     credential::seal::Binding,
     error::{Error, ErrorKind, Result},
+    id::ExecutionId,
+    name::OwnerId,
     record::run::Step,
 };
 
@@ -307,8 +309,7 @@ impl Journal {
 
     fn binding(&self, position: u32, name: &str) -> Binding {
         let run = &self.attempt.execution;
-        let (id, position) = (run.id.to_string(), position.to_string());
-        Binding::to("step", [run.owner.as_str(), &id, &position, name])
+        step_binding(&run.owner, run.id, position, name)
     }
 
     /// What the run comes to when its skill returns `done`: nothing that a skill returns hides
@@ -327,6 +328,11 @@ impl Journal {
 /// Does the work of a step.
 pub(super) async fn working<T>(work: impl Future<Output = T>) -> T {
     WORKING.scope((), work).await
+}
+
+pub(crate) fn step_binding(owner: &OwnerId, run: ExecutionId, at: u32, name: &str) -> Binding {
+    let (id, position) = (run.to_string(), at.to_string());
+    Binding::to("step", [owner.as_str(), &id, &position, name])
 }
 
 fn changed(step: &Step, found: &str) -> Error {

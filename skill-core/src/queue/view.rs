@@ -143,6 +143,22 @@ impl Runs {
         Err(Error::new(ErrorKind::Conflict, message))
     }
 
+    /// Lets a run go on that is held because its store was restored from a backup.
+    ///
+    /// # Errors
+    /// As [`Runs::execution`]; [`ErrorKind::Conflict`] when it is not held.
+    pub async fn release(&self, caller: &Caller, id: ExecutionId) -> Result<Execution> {
+        let run = self.execution(caller, id).await?;
+        if run.state != State::Held {
+            let message = format!("the run is not held: it is `{}`", run.state.as_str());
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        let now = self.shared.now();
+        let released = self.shared.store.release(&run.owner, id, now).await?;
+        self.shared.waits(now);
+        released.ok_or_else(|| Error::not_found("there is no execution with this id"))
+    }
+
     /// A part of a run's result, from `offset` on, at most `most` bytes. What is one JSON value
     /// is its text.
     ///

@@ -24,6 +24,9 @@ pub enum State {
     Queued,
     /// Somebody works on it.
     Running,
+    /// Came out of a backup before it ended: what became of it since is not known here. Nothing is
+    /// done for it until somebody releases or cancels it.
+    Held,
     /// Ended well.
     Success,
     /// Ended in an error.
@@ -38,6 +41,7 @@ impl State {
         match self {
             Self::Queued => "queued",
             Self::Running => "running",
+            Self::Held => "held",
             Self::Success => "success",
             Self::Error => "error",
             Self::Cancelled => "cancelled",
@@ -46,9 +50,9 @@ impl State {
 
     /// Reads what [`State::as_str`] wrote.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Queued, Self::Running, Self::Success, Self::Error, Self::Cancelled]
-            .into_iter()
-            .find(|state| state.as_str() == text)
+        let unfinished = [Self::Queued, Self::Running, Self::Held];
+        let all = unfinished.into_iter().chain([Self::Success, Self::Error, Self::Cancelled]);
+        all.into_iter().find(|state| state.as_str() == text)
     }
 
     /// Whether nothing can change any more.
@@ -69,6 +73,10 @@ pub enum Event {
     Start,
     /// It goes back to the queue.
     Requeue,
+    /// Its store was restored from a backup.
+    Hold,
+    /// Somebody says that it may go on.
+    Release,
     /// It ended well.
     Succeed,
     /// It ended in an error.
@@ -84,9 +92,15 @@ pub fn transition(state: State, event: Event) -> Option<State> {
         (State::Running, Event::Requeue) => Some(State::Queued),
         (State::Running, Event::Succeed) => Some(State::Success),
         (State::Queued | State::Running, Event::Fail) => Some(State::Error),
-        (State::Queued | State::Running, Event::Cancel) => Some(State::Cancelled),
-        (State::Queued, Event::Requeue | Event::Succeed)
-        | (State::Running, Event::Start)
+        (State::Queued | State::Running, Event::Hold) => Some(State::Held),
+        (State::Held, Event::Release) => Some(State::Queued),
+        (State::Queued | State::Running | State::Held, Event::Cancel) => Some(State::Cancelled),
+        (State::Queued, Event::Requeue | Event::Succeed | Event::Release)
+        | (State::Running, Event::Start | Event::Release)
+        | (
+            State::Held,
+            Event::Start | Event::Requeue | Event::Succeed | Event::Fail | Event::Hold,
+        )
         | (State::Success | State::Error | State::Cancelled, _) => None,
     }
 }
@@ -245,8 +259,15 @@ mod tests {
     #[test]
     fn a_final_state_never_changes() {
         for state in [State::Success, State::Error, State::Cancelled] {
-            for event in [Event::Start, Event::Requeue, Event::Succeed, Event::Fail, Event::Cancel]
-            {
+            for event in [
+                Event::Start,
+                Event::Requeue,
+                Event::Hold,
+                Event::Release,
+                Event::Succeed,
+                Event::Fail,
+                Event::Cancel,
+            ] {
                 assert_eq!(transition(state, event), None);
             }
         }

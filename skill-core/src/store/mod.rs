@@ -12,6 +12,7 @@ mod outbox;
 pub mod sqlite;
 #[cfg(any(test, feature = "test-suite"))]
 pub mod suite;
+mod upkeep;
 
 use std::{fmt::Debug, time::Duration};
 
@@ -21,6 +22,7 @@ use jiff::Timestamp;
 pub use self::{
     memory::MemoryStore,
     outbox::{DeliveryFilter, OutboxStore, WebhookStore},
+    upkeep::{Aged, Cursor, Part, Place, Restored, UpkeepStore},
 };
 use crate::{
     error::Result,
@@ -434,6 +436,7 @@ pub trait Store:
     + OutboxStore
     + AuditStore
     + MetaStore
+    + UpkeepStore
     + Debug
     + Send
     + Sync
@@ -456,6 +459,7 @@ impl<T> Store for T where
         + OutboxStore
         + AuditStore
         + MetaStore
+        + UpkeepStore
         + Debug
         + Send
         + Sync

@@ -24,6 +24,7 @@ use crate::{
     credential::{Vault, seal::Binding},
     error::{Error, ErrorKind, Result},
     id::{DeliveryId, WebhookId},
+    name::{OwnerId, UserId},
     record::{
         Sealed,
         audit::Entry,
@@ -324,6 +325,14 @@ fn unknown() -> Error {
 }
 
 fn secret_binding(webhook: &Subscription) -> Binding {
-    let user = webhook.user.as_ref().map_or("", |user| user.as_str());
-    Binding::to("webhook_secret", [webhook.owner.as_str(), user, &webhook.id.to_string()])
+    secret_binding_of(&webhook.owner, webhook.user.as_ref(), webhook.id)
+}
+
+pub(crate) fn secret_binding_of(
+    owner: &OwnerId,
+    user: Option<&UserId>,
+    webhook: WebhookId,
+) -> Binding {
+    let user = user.map_or("", |user| user.as_str());
+    Binding::to("webhook_secret", [owner.as_str(), user, &webhook.to_string()])
 }

@@ -26,5 +26,6 @@ mod skill;
 mod steps;
 mod store;
 mod transport;
+mod upkeep;
 mod watched;
 mod webhooks;

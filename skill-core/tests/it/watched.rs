@@ -30,9 +30,7 @@ use skill_core::{
         webhook::{Change, Subscription},
     },
     store::{
-        AppStore, AuditStore, ConnectionStore, DeliveryFilter, ExecutionFilter, ExecutionStore,
-        FlowStore, GrantStore, KeyStore, LoginStore, MemoryStore, MetaStore, OutboxStore,
-        OwnerStore, QueueStore, Store, UsageStore, WebhookStore,
+        Aged, AppStore, AuditStore, ConnectionStore, Cursor, DeliveryFilter, ExecutionFilter, ExecutionStore, FlowStore, GrantStore, KeyStore, LoginStore, MemoryStore, MetaStore, OutboxStore, OwnerStore, Part, QueueStore, Restored, Store, UpkeepStore, UsageStore, WebhookStore,
     },
 };
 
@@ -222,5 +220,15 @@ watch! {
         fn meta(name: &str) -> Option<Vec<u8>>;
         fn meta_or_insert(name: &str, value: &[u8]) -> Vec<u8>;
         fn ping() -> ();
+    }
+    UpkeepStore {
+        fn owners(after: Option<&OwnerId>, most: u32) -> Vec<OwnerId>;
+        fn facts(prefix: &str) -> Vec<(String, Vec<u8>)>;
+        fn forget_fact(name: &str) -> ();
+        fn begin_epoch(epoch: &str) -> Restored;
+        fn is_restored(at: &ConnectionRef, revision: Revision) -> bool;
+        fn release(owner: &OwnerId, id: ExecutionId, now: Timestamp) -> Option<Execution>;
+        fn sealed_before(part: Part, version: u32, after: Option<Cursor>, most: u32) -> Vec<Aged>;
+        fn reseal(part: Part, values: &[(Aged, Sealed)]) -> u64;
     }
 }

@@ -26,9 +26,7 @@ use skill_core::{
         webhook::{Change, Subscription},
     },
     store::{
-        AppStore, AuditStore, ConnectionStore, DeliveryFilter, ExecutionFilter, ExecutionStore,
-        FlowStore, GrantStore, KeyStore, LoginStore, MemoryStore, MetaStore, OutboxStore,
-        OwnerStore, QueueStore, UsageStore, WebhookStore,
+        Aged, AppStore, AuditStore, ConnectionStore, Cursor, DeliveryFilter, ExecutionFilter, ExecutionStore, FlowStore, GrantStore, KeyStore, LoginStore, MemoryStore, MetaStore, OutboxStore, OwnerStore, Part, QueueStore, Restored, UpkeepStore, UsageStore, WebhookStore,
     },
 };
 
@@ -387,5 +385,51 @@ impl QueueStore for Flaky {
 
     async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
         self.pass("next_due", self.inner.next_due(now)).await
+    }
+}
+
+#[async_trait]
+impl UpkeepStore for Flaky {
+    async fn owners(&self, after: Option<&OwnerId>, most: u32) -> Result<Vec<OwnerId>> {
+        self.inner.owners(after, most).await
+    }
+
+    async fn facts(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>> {
+        self.inner.facts(prefix).await
+    }
+
+    async fn forget_fact(&self, name: &str) -> Result<()> {
+        self.inner.forget_fact(name).await
+    }
+
+    async fn begin_epoch(&self, epoch: &str) -> Result<Restored> {
+        self.inner.begin_epoch(epoch).await
+    }
+
+    async fn is_restored(&self, at: &ConnectionRef, revision: Revision) -> Result<bool> {
+        self.pass("is_restored", self.inner.is_restored(at, revision)).await
+    }
+
+    async fn release(
+        &self,
+        owner: &OwnerId,
+        id: ExecutionId,
+        now: Timestamp,
+    ) -> Result<Option<Execution>> {
+        self.inner.release(owner, id, now).await
+    }
+
+    async fn sealed_before(
+        &self,
+        part: Part,
+        version: u32,
+        after: Option<Cursor>,
+        most: u32,
+    ) -> Result<Vec<Aged>> {
+        self.inner.sealed_before(part, version, after, most).await
+    }
+
+    async fn reseal(&self, part: Part, values: &[(Aged, Sealed)]) -> Result<u64> {
+        self.inner.reseal(part, values).await
     }
 }

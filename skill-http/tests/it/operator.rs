@@ -26,7 +26,14 @@ async fn operate(
     (answer.status().as_u16(), value)
 }
 
-const ROUTES: [(&str, &str); 9] = [
+const ROUTES: [(&str, &str); 16] = [
+    ("GET", "/_operator/seal"),
+    ("POST", "/_operator/seal/rotate"),
+    ("POST", "/_operator/revoke"),
+    ("POST", "/_operator/held"),
+    ("POST", "/_operator/held/exec_x"),
+    ("GET", "/_operator/checkup"),
+    ("POST", "/_operator/apps/try"),
     ("POST", "/_operator/runs/open/search"),
     ("GET", "/_operator/status"),
     ("POST", "/_operator/apps"),

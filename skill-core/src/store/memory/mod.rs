@@ -12,6 +12,7 @@ mod meta;
 mod outbox;
 mod owner;
 mod queue;
+mod upkeep;
 mod usage;
 mod webhook;
 
@@ -87,6 +88,8 @@ struct Tables {
     key_hashes: HashMap<KeyHash, KeyId>,
     connections: BTreeMap<ConnectionId, Connection>,
     grants: BTreeMap<ConnectionId, Grant>,
+    /// The revisions of those that came out of a backup.
+    restored: HashMap<ConnectionId, u64>,
     leases: HashMap<ConnectionRef, (String, Timestamp)>,
     apps: BTreeMap<AppId, App>,
     flows: HashMap<FlowId, (Flow, Option<Departure>)>,

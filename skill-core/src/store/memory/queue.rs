@@ -161,6 +161,15 @@ impl Waiting {
     fn due(&self) -> Option<Timestamp> {
         self.until.or_else(|| (!self.is_due).then_some(self.work.run_at))
     }
+
+    /// Takes the run from whoever held it.
+    pub(super) fn hold(&mut self) {
+        (self.until, self.worker) = (None, None);
+    }
+
+    pub(super) fn deadline(&mut self) -> &mut Timestamp {
+        &mut self.work.deadline
+    }
 }
 
 impl Tables {
@@ -173,9 +182,10 @@ impl Tables {
         }
     }
 
-    /// The runs of the queue.
+    /// The runs of the queue that are not held.
     fn waiting(&self) -> impl Iterator<Item = (&Execution, &Waiting)> {
         let kept = self.queue.iter().filter_map(|(owner, id)| self.run(owner, *id));
+        let kept = kept.filter(|kept| kept.execution.state != State::Held);
         kept.filter_map(|kept| Some((&kept.execution, kept.waiting.as_ref()?)))
     }
 

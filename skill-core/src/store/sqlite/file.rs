@@ -14,7 +14,7 @@ use super::failure::Failure;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a connection waits for a lock that somebody else's tool holds on the file.
-const BUSY: Duration = Duration::from_secs(5);
+pub(super) const BUSY: Duration = Duration::from_secs(5);
 /// Statements that are kept prepared, by connection.
 const STATEMENTS: usize = 128;
 /// To what size the write-ahead log is cut back after it has grown, in bytes.
@@ -101,16 +101,14 @@ fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
 }
 
 /// Copies everything that `connection` sees to the file `copy`, unless that is there already. A copy
-/// that has its name is whole.
-pub(super) fn copy(connection: &Connection, copy: &Path) -> Result<()> {
+/// that has its name is whole. `trouble` is what is said when it cannot be written.
+pub(super) fn copy(connection: &Connection, copy: &Path, trouble: &'static str) -> Result<()> {
     if copy.exists() {
         return Ok(());
     }
     let begun = copy.with_added_extension("part");
     let refused = |cause: &dyn fmt::Display| {
-        let message = "a copy of the store cannot be written before its schema is changed: \
-                       is there room for it beside the file?";
-        Error::new(ErrorKind::Unavailable, message)
+        Error::new(ErrorKind::Unavailable, trouble)
             .with("cause", cause)
             .with("path", copy.display())
     };

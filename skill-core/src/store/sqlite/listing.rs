@@ -66,7 +66,7 @@ pub(super) fn page(
     match filter.state {
         Some(State::Queued) => return rows(connection, QUEUED, owner, filter),
         Some(State::Running) => return rows(connection, RUNNING, owner, filter),
-        Some(State::Success | State::Error | State::Cancelled) | None => {}
+        Some(State::Held | State::Success | State::Error | State::Cancelled) | None => {}
     }
     if filter.user.is_some() {
         return rows(connection, BY_USER, owner, filter);

@@ -21,7 +21,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0003_webhooks.sql"),
     include_str!("../../../migrations/sqlite/0004_deliveries.sql"),
     include_str!("../../../migrations/sqlite/0005_accounts.sql"),
+    include_str!("../../../migrations/sqlite/0006_restored.sql"),
 ];
+
+/// The number of the schema that this program writes.
+pub const SCHEMA: u32 = MIGRATIONS.len() as u32;
 
 /// Applies what the file at `path` has not seen, all of it or nothing. What stood in it before is
 /// copied first, to `PATH.schema-N`: an older program can go on with that.
@@ -37,7 +41,9 @@ pub(super) fn migrate(connection: &Connection, path: &Path) -> Result<()> {
         }
         if (1..known).contains(&found) {
             let copy = copy_of(path, found);
-            file::copy(connection, &copy)?;
+            let trouble = "a copy of the store cannot be written before its schema is changed: \
+                           is there room for it beside the file?";
+            file::copy(connection, &copy, trouble)?;
             let copy = copy.display();
             tracing::warn!("the store goes from schema {found} to {known}; as it was: {copy}");
         }
@@ -113,6 +119,7 @@ mod tests {
         "896ab864dd0d1e82d692f16f16ce879383374a96040406b32ffc2256323ab5e5",
         "2256cb6f5cf94315354e6d06223a37a7e5205197ad4ee63c59723bce816f2871",
         "bee65dfcd9eb546a2330854513387aa20574c0b07a703fc51b968fe73088803c",
+        "214070c4f6959e6fc2594881bc018144840f70ff123221fbb15898918866707d",
     ];
 
     #[test]

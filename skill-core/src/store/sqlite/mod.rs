@@ -5,6 +5,7 @@
 
 mod app;
 mod audit;
+mod backup;
 mod claim;
 mod connection;
 mod execution;
@@ -23,8 +24,10 @@ mod queue;
 mod reader;
 mod recorded;
 mod repeat;
+mod reseal;
 mod row;
 mod tally;
+mod upkeep;
 mod usage;
 mod webhook;
 mod writer;
@@ -34,6 +37,10 @@ use std::{fmt, path::Path, sync::Arc};
 use rusqlite::Connection;
 use tokio::sync::Notify;
 
+pub use self::{
+    backup::{Copied, copy},
+    migrate::SCHEMA,
+};
 use self::{failure::Work, reader::Readers, tally::Session, writer::Writer};
 use crate::error::Result;
 

@@ -40,6 +40,7 @@ mod queue;
 mod reopen;
 mod rotation;
 mod turns;
+mod upkeep;
 mod usage;
 mod webhook;
 
@@ -227,6 +228,13 @@ macro_rules! for_each_store_case {
             turns::the_next_due_time_is_known,
             turns::the_order_is_priority_time_and_age,
             turns::turns_begin_behind_the_lane_that_was_served_last,
+            upkeep::a_held_run_goes_on_when_it_is_released,
+            upkeep::a_new_epoch_holds_what_had_not_ended,
+            upkeep::every_owner_is_found,
+            upkeep::facts_are_listed_and_forgotten,
+            upkeep::grants_are_doubted_until_they_are_renewed,
+            upkeep::only_what_still_stands_is_resealed,
+            upkeep::sealed_values_of_every_part_are_found_by_their_key,
             usage::a_clock_that_was_set_back_blocks_for_two_windows_at_most,
             usage::a_grant_leaves_with_its_window,
             usage::a_late_reading_of_the_clock_sees_its_window,

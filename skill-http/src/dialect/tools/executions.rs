@@ -29,6 +29,9 @@ use crate::{
 /// The longest `wait`, in seconds.
 const WAIT: u64 = 300;
 
+/// Where a run may stand. One is held when its store was restored from a backup.
+const STATES: [&str; 6] = ["queued", "running", "held", "success", "error", "cancelled"];
+
 pub(super) const READING: &[u16] = &[400, 401, 403, 404, 429, 500, 503];
 const CHANGING: &[u16] = &[400, 401, 403, 404, 408, 413, 429, 500, 503];
 
@@ -62,7 +65,7 @@ pub(super) fn routes() -> Vec<Route> {
 }
 
 fn listing() -> Operation {
-    let states = json!({"enum": ["queued", "running", "success", "error", "cancelled"]});
+    let states = json!({"enum": STATES});
     let operation = Operation::new("list_executions", "List the owner's runs")
         .query("status", states)
         .query("tool_id", json!({"type": "string"}))
@@ -80,7 +83,7 @@ fn row_schema() -> Value {
         "required": ["id", "tool_id", "status", "progress"],
         "properties": {
             "id": {"type": "string"}, "tool_id": {"type": "string"},
-            "status": {"enum": ["queued", "running", "success", "error", "cancelled"]},
+            "status": {"enum": STATES},
             "progress": {"type": "integer", "minimum": 0, "maximum": 100},
             "attempts": {"type": "integer"},
             "created_at": time(), "started_at": time(), "completed_at": time(),
@@ -206,8 +209,11 @@ async fn cancel(cx: Context) -> Result<Reply, Failure> {
 
 async fn list(cx: Context) -> Result<Reply, Failure> {
     let (bounds, query) = (page::bounds(&cx)?, cx.query());
-    let state =
-        query.one_of("status", State::parse, "queued, running, success, error or cancelled")?;
+    let state = query.one_of(
+        "status",
+        State::parse,
+        "queued, running, held, success, error or cancelled",
+    )?;
     let after = query.one_of("after", ExecutionId::parse, "the id of an execution")?;
     let catalog = cx.app.engine.catalog();
     let action = match query.text("tool_id")? {

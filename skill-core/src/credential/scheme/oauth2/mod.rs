@@ -227,6 +227,10 @@ impl AuthScheme for OAuth2 {
         true
     }
 
+    fn scopes(&self) -> &[String] {
+        &self.scopes
+    }
+
     fn fields(&self) -> &[Field] {
         &self.fields
     }
