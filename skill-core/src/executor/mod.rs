@@ -5,6 +5,7 @@
 
 mod answer;
 mod body;
+mod choose;
 mod gather;
 mod history;
 mod keep_alive;
@@ -39,7 +40,7 @@ pub use self::{
     observe::{Event, Observer, Silent},
 };
 use self::{
-    quotas::Patience,
+    quotas::{Called, Patience},
     recording::Recording,
     send::{Grant, Prepared},
 };
@@ -293,7 +294,7 @@ impl Executor {
             self.check(connection).await?;
         }
         let patience = sending.map_or(Patience::Until(deadline), |_| Patience::None);
-        let _place = self.enter(action, connection.as_ref(), patience).await?;
+        let _place = self.enter(Called::of(action), connection.as_deref(), patience).await?;
         let fields = connection.as_ref().map_or(&NO_FIELDS, |connection| &connection.fields);
         let key = (run.id, sending.map(|sending| sending.key));
         let request = self.draft(action, call, fields, key)?;
@@ -316,45 +317,6 @@ impl Executor {
     pub(crate) fn deadline(&self, call: &CallRequest, action: &Operation) -> Deadline {
         let wanted = call.timeout.or_else(|| action.endpoint.info().timeout);
         Deadline::after(wanted.unwrap_or(self.settings.timeout).min(self.settings.longest_timeout))
-    }
-
-    /// The connection that the call means; `None` when the integration needs none.
-    async fn connection(
-        &self,
-        caller: &Caller,
-        named: Option<&str>,
-        integration: &dyn Integration,
-    ) -> Result<Option<Arc<Connection>>> {
-        let slug = &integration.info().slug;
-        if !integration.auth().needs_connection() && named.is_none() {
-            return Ok(None);
-        }
-        if let Some(chosen) = self.connections.choose(caller, slug, named).await? {
-            return Ok(Some(chosen));
-        }
-        let (owner, user) = (caller.owner.clone(), caller.user.clone());
-        let at = ConnectionRef { owner, user, id: ConnectionId::fresh(self.clock.now())? };
-        Err(self.with_link(not_connected(slug), at, slug.clone()).await)
-    }
-
-    /// Refuses a connection that a person has to finish or to mend first.
-    async fn check(&self, connection: &Connection) -> Result<()> {
-        match connection.status {
-            Status::Connected => Ok(()),
-            Status::Expired => Err(self.dead(connection).await),
-            Status::Pending | Status::Error => {
-                let (at, slug) = (connection.at(), connection.integration.clone());
-                Err(self.with_link(not_connected(&slug), at, slug).await)
-            }
-        }
-    }
-
-    /// Adds the page where a person can mend it. A store that does not answer hides no error.
-    async fn with_link(&self, error: Error, at: ConnectionRef, integration: Slug) -> Error {
-        match self.links.make(Errand::new(at, integration)).await {
-            Ok(page) => error.action_url(page),
-            Err(failed) => error.with("link", failed.log_line()),
-        }
     }
 
     /// The request without its signature. Its address stays under the integration's base.
@@ -503,8 +465,3 @@ impl Executor {
 }
 
 static NO_FIELDS: Fields = Fields::new();
-
-fn not_connected(slug: &Slug) -> Error {
-    let message = format!("The user needs to connect their {slug} account first.");
-    Error::new(ErrorKind::NotConnected, message)
-}

@@ -24,7 +24,7 @@ use crate::{
     clock::Deadline,
     error::{Error, ErrorKind, Result, Retry},
     id::{AppId, ConnectionId},
-    integration::{Per, Quota},
+    integration::{Integration, Per, Quota},
     name::Slug,
     record::connection::Connection,
 };
@@ -126,13 +126,14 @@ impl Quotas {
         true
     }
 
-    /// The part of the limit that an action belongs to.
-    fn part(&self, action: &Operation) -> Option<Arc<str>> {
-        let quota = action.integration.quota();
+    /// The part of the limit that an endpoint belongs to.
+    fn part(&self, integration: &dyn Integration, endpoint: &Slug) -> Option<Arc<str>> {
+        let quota = integration.quota();
         if quota.per == Per::Endpoint {
-            return Some(action.endpoint.info().name.canonical().into());
+            return Some(endpoint.canonical().into());
         }
-        if quota.has_buckets() { lock(&self.buckets).get(&named(action)).cloned() } else { None }
+        let action = || (integration.info().slug.clone(), endpoint.clone());
+        if quota.has_buckets() { lock(&self.buckets).get(&action()).cloned() } else { None }
     }
 
     fn place(&self, whose: Whose, most: u32) -> Arc<Semaphore> {
@@ -141,6 +142,21 @@ impl Quotas {
             places.retain(|_, places| Arc::strong_count(places) > 1);
         }
         places.entry(whose).or_insert_with(|| Arc::new(Semaphore::new(most as usize))).clone()
+    }
+}
+
+/// What is called: an endpoint, or whatever lies behind the raw door, of which nobody knows to
+/// which part of a limit it belongs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Called<'a> {
+    pub(super) integration: &'a dyn Integration,
+    pub(super) endpoint: Option<&'a Slug>,
+}
+
+impl<'a> Called<'a> {
+    pub(super) fn of(action: &'a Operation) -> Self {
+        let endpoint = Some(&action.endpoint.info().name);
+        Self { integration: &*action.integration, endpoint }
     }
 }
 
@@ -158,13 +174,13 @@ impl Executor {
     /// many: it is free again when what comes back is dropped.
     pub(super) async fn enter(
         &self,
-        action: &Operation,
+        called: Called<'_>,
         connection: Option<&Connection>,
         patience: Patience,
     ) -> Result<Option<OwnedSemaphorePermit>> {
         let Some(connection) = connection else { return Ok(None) };
-        let quota = action.integration.quota();
-        self.look(action, connection)?;
+        let quota = called.integration.quota();
+        self.look(called, connection)?;
         let Some(most) = quota.concurrent else { return Ok(None) };
         let places = self.quotas.place(Whose::of(quota, connection), most);
         let place = match patience {
@@ -178,16 +194,17 @@ impl Executor {
             return Err(self.held_back(connection, SOON));
         }
         // While it waited, somebody else may have heard that nothing is left.
-        self.look(action, connection)?;
+        self.look(called, connection)?;
         Ok(place)
     }
 
-    fn look(&self, action: &Operation, connection: &Connection) -> Result<()> {
+    fn look(&self, called: Called<'_>, connection: &Connection) -> Result<()> {
         if self.quotas.count.load(Ordering::Relaxed) == 0 {
             return Ok(());
         }
-        let part = self.quotas.part(action);
-        let whose = Whose::of(action.integration.quota(), connection);
+        let Called { integration, endpoint } = called;
+        let part = endpoint.and_then(|endpoint| self.quotas.part(integration, endpoint));
+        let whose = Whose::of(integration.quota(), connection);
         match self.quotas.wait(whose, part.as_deref(), self.clock.steady()) {
             Some(wait) => Err(self.held_back(connection, wait)),
             None => Ok(()),
@@ -207,21 +224,23 @@ impl Executor {
     /// Hears what an answer says of what is left.
     pub(super) fn learn(
         &self,
-        action: &Operation,
+        Called { integration, endpoint }: Called<'_>,
         connection: &Connection,
         (status, headers): (StatusCode, &HeaderMap),
     ) {
-        let quota = action.integration.quota();
+        let quota = integration.quota();
         let bucket = quota.bucket(headers).map(Arc::<str>::from);
-        if let Some(bucket) = &bucket {
-            lock(&self.quotas.buckets).insert(named(action), bucket.clone());
+        if let (Some(bucket), Some(endpoint)) = (&bucket, endpoint) {
+            let action = (integration.info().slug.clone(), endpoint.clone());
+            lock(&self.quotas.buckets).insert(action, bucket.clone());
         }
         let now = self.clock.now();
         let said = (now, retry_after(headers, now));
         let Some(wait) = quota.used_up(status, headers, said) else { return };
-        let part = match quota.per {
-            Per::Endpoint => self.quotas.part(action),
-            Per::Connection | Per::App => bucket,
+        let part = match (quota.per, endpoint) {
+            (Per::Endpoint, None) => return,
+            (Per::Endpoint, Some(endpoint)) => self.quotas.part(integration, endpoint),
+            (Per::Connection | Per::App, _) => bucket,
         };
         let steady = self.clock.steady();
         let until = (steady, steady.saturating_add(wait));
@@ -236,11 +255,6 @@ impl Executor {
 /// Whether this is the refusal of a call that was held back: nothing was sent.
 pub(crate) fn is_held_back(error: &Error) -> bool {
     error.kind() == ErrorKind::RateLimited && error.retry_state() == Retry::Safe
-}
-
-/// The names of the integration and the endpoint.
-fn named(action: &Operation) -> (Slug, Slug) {
-    (action.integration.info().slug.clone(), action.endpoint.info().name.clone())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

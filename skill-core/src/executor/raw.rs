@@ -12,11 +12,13 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use http::{Method, StatusCode, header};
+use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
 use super::{
     Event, Executor, History, NO_FIELDS, Observer,
     history::Room,
+    quotas::{Called, Patience},
     recording::begun,
     retry::{self, Verdict},
     send::{Grant, REFUSAL, fits, unknown},
@@ -57,7 +59,7 @@ impl Executor {
         let integration = found.ok_or_else(|| no_door(&action.namespace))?;
         let patience = request.timeout.unwrap_or(self.settings.timeout);
         let pace = Pace::new(patience.min(self.settings.longest_timeout));
-        let run = begun(caller, action, ("raw", class), self.clock.now())?;
+        let run = begun(caller, action, (&"raw".into(), class), self.clock.now())?;
         let mut passage = Passage::begin(self, run, pace.patience).await?;
         let way = Way {
             integration: &integration,
@@ -65,7 +67,7 @@ impl Executor {
             deadline: Deadline::after(self.settings.transfer),
             pace: pace.clone(),
         };
-        match self.pass(caller, request, way, &mut passage.execution).await {
+        match self.pass(caller, request, way, &mut passage).await {
             Ok((response, base)) => Ok(passage.reply((response, &method), base, pace)),
             Err(error) => Err(passage.fail(error)),
         }
@@ -77,27 +79,30 @@ impl Executor {
         caller: &Caller,
         request: Request,
         way: Way<'_>,
-        run: &mut Execution,
+        passage: &mut Passage,
     ) -> Result<(Response, Url)> {
         let integration = way.integration;
         let named = request.connection.as_deref();
         let connection = self.connection(caller, named, &**integration).await?;
+        let run = &mut passage.execution;
         if let Some(connection) = &connection {
             (run.connection, run.app) = (Some(connection.id), connection.app);
             self.check(connection).await?;
         }
+        let soon = way.deadline.within(way.pace.patience);
+        let called = Called { integration: &**integration, endpoint: None };
+        passage.place = self.enter(called, connection.as_deref(), Patience::Until(soon)).await?;
         let fields = connection.as_ref().map_or(&NO_FIELDS, |connection| &connection.fields);
         let door = integration.raw(fields)?;
         let door = door.ok_or_else(|| no_door(&integration.info().slug))?;
         let url = target::verbatim(&door.base, &request.path, &request.query)?;
         let mut headers = door.onward(&request.headers);
         request.announce(&mut headers);
-        let soon = way.deadline.within(way.pace.patience);
-        let grant = self.grant(integration, connection.as_ref(), soon).await?;
+        let grant = self.grant(integration, connection.as_deref(), soon).await?;
         let body = way.pace.follow(request.body);
         let request = Outgoing { method: request.method, url, headers, body };
-        let way = Way { connection: connection.as_ref(), ..way };
-        let response = self.exchange(&way, request, grant, run).await?;
+        let way = Way { connection: connection.as_deref(), ..way };
+        let response = self.exchange(&way, request, grant, &mut passage.execution).await?;
         Ok((response, door.base))
     }
 
@@ -117,6 +122,10 @@ impl Executor {
             run.attempts += 1;
             let watch = Stopwatch::start();
             let sent = way.pace.run(self.transport.send(request, way.deadline)).await;
+            if let (Some(connection), Some(Ok(answer))) = (way.connection, &sent) {
+                let called = Called { integration: &**way.integration, endpoint: None };
+                self.learn(called, connection, (answer.status, &answer.headers));
+            }
             let judged = way.judge(sent.unwrap_or_else(|| Err(stalled()))).await;
             run.timing.upstream += watch.elapsed();
             let error = match judged {
@@ -238,6 +247,8 @@ struct Passage {
     execution: Execution,
     watch: Stopwatch,
     room: Option<Room>,
+    /// Taken where a service lets in only so many at once.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Passage {
@@ -255,6 +266,7 @@ impl Passage {
             execution,
             watch,
             room: Some(room),
+            place: None,
         })
     }
 
@@ -273,6 +285,7 @@ impl Passage {
 
     fn close(&mut self) {
         let Some(room) = self.room.take() else { return };
+        self.place = None;
         self.execution.timing.total = self.watch.elapsed();
         self.execution.progress = 100;
         self.execution.ended_at = Some(self.clock.now());

@@ -1,5 +1,7 @@
 //! A run while it goes on: however it ends, the history hears of it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{Executor, KEPT, history::Room, observe::Event, replay, send::Answered};
@@ -28,7 +30,7 @@ pub(super) fn execution(caller: &Caller, action: &Operation, now: Timestamp) -> 
 pub(super) fn begun(
     caller: &Caller,
     action: ActionName,
-    (revision, class): (&str, Class),
+    (revision, class): (&Arc<str>, Class),
     now: Timestamp,
 ) -> Result<Execution> {
     Ok(Execution {
@@ -37,7 +39,7 @@ pub(super) fn begun(
         user: caller.user.clone(),
         key: caller.key(),
         action,
-        revision: revision.to_owned(),
+        revision: revision.clone(),
         class,
         connection: None,
         app: None,

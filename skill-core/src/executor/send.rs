@@ -8,6 +8,7 @@ use http::{HeaderMap, StatusCode};
 use super::{
     Executor, answer,
     observe::Event,
+    quotas::Called,
     renew::dead,
     retry::{self, Verdict},
 };
@@ -109,7 +110,7 @@ impl Executor {
             let sent = self.send_once(&prepared, &grant.credential).await;
             if let (Some(connection), Ok(answer)) = (prepared.connection, &sent) {
                 let said = (answer.status, &answer.headers);
-                self.learn(prepared.action, connection, said);
+                self.learn(Called::of(prepared.action), connection, said);
             }
             let Judged { sent, refused, is_busy } = self.judge(&**integration, sent).await;
             run.timing.upstream += watch.elapsed();

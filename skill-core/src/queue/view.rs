@@ -14,10 +14,7 @@ use crate::{
     executor::Kept,
     id::ExecutionId,
     name::OwnerId,
-    record::{
-        execution::{Execution, State},
-        scope::Scope,
-    },
+    record::execution::{Execution, State},
     store::ExecutionFilter,
 };
 

@@ -69,7 +69,7 @@ impl Event {
             _ if run.parent.is_some() => None,
             State::Success => Some(Self::ExecutionCompleted),
             State::Error | State::Cancelled => Some(Self::ExecutionFailed),
-            State::Queued | State::Running => None,
+            State::Queued | State::Held | State::Running => None,
         }
     }
 

@@ -26,7 +26,9 @@ use skill_core::{
         webhook::{Change, Subscription},
     },
     store::{
-        Aged, AppStore, AuditStore, ConnectionStore, Cursor, DeliveryFilter, ExecutionFilter, ExecutionStore, FlowStore, GrantStore, KeyStore, LoginStore, MemoryStore, MetaStore, OutboxStore, OwnerStore, Part, QueueStore, Restored, UpkeepStore, UsageStore, WebhookStore,
+        Aged, AppStore, AuditStore, ConnectionStore, Cursor, DeliveryFilter, ExecutionFilter,
+        ExecutionStore, FlowStore, GrantStore, KeyStore, LoginStore, MemoryStore, MetaStore,
+        OutboxStore, OwnerStore, Part, QueueStore, Restored, UpkeepStore, UsageStore, WebhookStore,
     },
 };
 
