@@ -83,7 +83,7 @@ impl Deliverer {
                 None => return Ok(Ended::dead("the run is no longer kept")),
             },
             Subject::Connection(facts) => payload::of_connection(facts),
-            Subject::Webhook(id) => payload::of_test(id),
+            Subject::Webhook(id) => payload::of_test(*id),
         };
         let body = payload::message(delivery, &data);
         let secrets = self.webhooks.secrets(webhook)?;
@@ -211,8 +211,8 @@ async fn drain(body: Body) {
 
 /// Why nothing was taken, without an address that the receiver's name resolved to.
 fn said(error: &Error) -> String {
-    match error.kind() {
-        ErrorKind::Timeout => "the receiver did not answer in time".into(),
-        _ => error.message().replace("the service", "the receiver"),
+    if error.kind() == ErrorKind::Timeout {
+        return "the receiver did not answer in time".into();
     }
+    error.message().replace("the service", "the receiver")
 }

@@ -24,6 +24,8 @@ use crate::{
 
 /// How often is looked for what another process left.
 const SWEEP: Duration = Duration::from_secs(5);
+/// How often is looked for what gets due while everything that is due goes to crowded endpoints.
+const CROWDED: Duration = Duration::from_secs(1);
 /// How long to wait after the store refused.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How much longer a message is held than its attempt may take.
@@ -168,7 +170,7 @@ impl Deliverer {
             let want = Claim { worker, now, until, rooms, after: after_it };
             let claimed = store.claim_deliveries(&want).await?;
             if claimed.is_empty() {
-                return Ok(SWEEP);
+                return Ok(CROWDED);
             }
             *after = claimed.last().map(|claimed| claimed.delivery.endpoint.clone());
             for claimed in claimed {

@@ -8,6 +8,7 @@ use crate::{
     call::{Data, Outcome},
     catalog::Catalog,
     error::ErrorKind,
+    id::WebhookId,
     name::UserId,
     queue::Run,
     record::{
@@ -70,7 +71,7 @@ pub(super) fn of_connection(known: &ConnectionFacts) -> String {
 }
 
 /// What is said when a subscription is tried out.
-pub(super) fn of_test(id: impl std::fmt::Display) -> String {
+pub(super) fn of_test(id: WebhookId) -> String {
     json!({ "webhook_id": id.to_string() }).to_string()
 }
 

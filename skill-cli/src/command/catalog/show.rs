@@ -30,7 +30,7 @@ impl Show {
         let (file, text) = text(config, info.slug.canonical())?;
         let overrides = assemble::overrides(config).remove(info.slug.canonical());
         let declaration = integration::effective(&file, &text, &overrides.unwrap_or_default());
-        let declaration = declaration.map_err(unreadable)?;
+        let declaration = declaration.map_err(|problems| unreadable(&problems))?;
         let shown = json!({
             "slug": info.slug.as_str(),
             "file": file,
@@ -61,7 +61,7 @@ fn text(config: &Config, slug: &str) -> anyhow::Result<(String, String)> {
     Ok(own.or_else(bundled).ok_or_else(missing)?)
 }
 
-fn unreadable(problems: Vec<Problem>) -> Failure {
+fn unreadable(problems: &[Problem]) -> Failure {
     let failure = Failure::new("the declaration cannot be read");
     problems.iter().fold(failure, |all, one| all.detail(one.to_string()))
 }

@@ -62,9 +62,9 @@ async fn to(store: &dyn Store, webhook: WebhookId) -> Vec<Delivery> {
 
 /// What a subscription was told of runs, the newest first.
 async fn told(store: &dyn Store, webhook: WebhookId) -> Vec<(Event, ExecutionId)> {
-    let run = |delivery: Delivery| match delivery.subject {
-        Subject::Run(id) => (delivery.event, id),
-        other => panic!("{other:?}"),
+    let run = |delivery: Delivery| {
+        let Subject::Run(id) = delivery.subject else { panic!("a message about no run") };
+        (delivery.event, id)
     };
     to(store, webhook).await.into_iter().map(run).collect()
 }
@@ -209,7 +209,7 @@ pub(super) async fn a_delivery_is_claimed_once_and_settled_by_its_holder(store: 
     let undone = claim(&*store, 20).await.remove(0);
     assert!(settle(&*store, settled(&undone, 21, Next::Undone)).await);
     let due_at = Some(at(21));
-    assert_eq!(to(&*store, webhook.id).await, [Delivery { due_at, ..waits.clone() }]);
+    assert_eq!(to(&*store, webhook.id).await, [Delivery { due_at, ..waits }]);
     let last = claim(&*store, 22).await.remove(0);
     assert_eq!(last.delivery.attempts, 2);
     let arrived = Settled { status: Some(204), error: None, ..settled(&last, 23, Next::Delivered) };

@@ -264,11 +264,10 @@ async fn what_becomes_of_a_connection_is_told() {
         "user": null,
     });
     let delivered = deliveries(&world, webhook.id).await.into_iter().rev();
-    let events = delivered.map(|delivery| delivery.event.as_str()).collect::<Vec<_>>();
+    let mut told = delivered.map(|delivery| delivery.event.as_str()).collect::<Vec<_>>();
     let mut expected =
         ["connection.created", "connection.expired", "execution.failed", "connection.deleted"];
     expected.sort_unstable();
-    let mut told = events.clone();
     told.sort_unstable();
     assert_eq!(told, expected);
     let sent = messages(&world).into_iter().map(|sent| sent.json());

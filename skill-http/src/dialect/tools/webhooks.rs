@@ -115,6 +115,7 @@ fn rotation_schema() -> Value {
 fn secret_schema() -> Value {
     json!({
         "type": "string",
+        "pattern": "^whsec_[A-Za-z0-9+/]{32,86}={0,2}$",
         "description": "`whsec_` and the base64 of 24 to 64 bytes; made when it is missing.",
     })
 }
