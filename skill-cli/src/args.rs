@@ -52,6 +52,7 @@ enum Command {
     App(app::App),
     #[command(subcommand)]
     Webhooks(webhooks::Webhooks),
+    #[command(subcommand)]
     ReturnUrl(return_url::ReturnUrl),
     #[command(subcommand)]
     Plan(plan::Plan),

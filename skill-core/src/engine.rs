@@ -98,7 +98,7 @@ impl Engine {
             credentials: None,
             clock: Arc::new(SystemClock::new()),
             observer: Arc::new(Silent),
-            artifacts: None,
+            artifacts: Arc::new(MemoryArtifacts::default()),
             integrations: Vec::new(),
             skills: Vec::new(),
             plans: Plans::unlimited(),
@@ -327,7 +327,7 @@ pub struct Builder {
     credentials: Option<Arc<dyn CredentialStore>>,
     clock: Arc<dyn Clock>,
     observer: Arc<dyn Observer>,
-    artifacts: Option<Arc<dyn ArtifactStore>>,
+    artifacts: Arc<dyn ArtifactStore>,
     integrations: Vec<Arc<dyn Integration>>,
     skills: Vec<Arc<dyn Skill>>,
     plans: Plans,
@@ -376,7 +376,7 @@ impl Builder {
     /// Keeps results that are too large for a record in `artifacts`, sealed with the keys of the
     /// store. Without it they stay in memory.
     pub fn artifacts(mut self, artifacts: Arc<dyn ArtifactStore>) -> Self {
-        self.artifacts = Some(artifacts);
+        self.artifacts = artifacts;
         self
     }
 
@@ -459,11 +459,9 @@ impl Builder {
         let clock = self.clock;
         let vault = Arc::new(Vault::new(store.clone(), keyring, clock.clone()));
         vault.verify().await?;
-        let pages = pages(self.public_url)?;
         let (tasks, workers) = (TaskTracker::new(), TaskTracker::new());
         let stop = CancellationToken::new();
-        let kept = self.artifacts.unwrap_or_else(|| Arc::new(MemoryArtifacts::default()));
-        let artifacts = Artifacts::new(kept, vault.clone(), clock.clone());
+        let artifacts = Artifacts::new(self.artifacts, vault.clone(), clock.clone());
         let (plans, wrong) = (self.plans.clone(), self.wrong_keys_per_minute);
         let keys = Arc::new(Keys::new(store.clone(), clock.clone(), plans, wrong)?);
         let parts = Parts {
@@ -472,7 +470,7 @@ impl Builder {
             connections: Arc::new(Connections::new(store.clone(), clock.clone())),
             apps: Arc::new(Apps::new(store.clone(), vault.clone(), clock.clone())),
             keys,
-            links: Arc::new(Links::new(store.clone(), clock.clone(), pages)),
+            links: Arc::new(Links::new(store.clone(), clock.clone(), pages(self.public_url)?)),
             history: History::start(store.clone(), &workers, stop.clone()),
             transport: self.transport,
             observer: self.observer,

@@ -220,7 +220,7 @@ mod tests {
     }
 
     /// The items as text, and what asks for the next page.
-    fn read(pages: &Pages, text: &str, link: &str, params: Value) -> Option<(Vec<String>, Value)> {
+    fn read(pages: &Pages, text: &str, link: &str, params: &Value) -> Option<(Vec<String>, Value)> {
         let mut headers = HeaderMap::new();
         if !link.is_empty() {
             headers.insert(header::LINK, link.parse().unwrap());
@@ -235,7 +235,7 @@ mod tests {
         let pages = pages("/a/list", Turn::Cursor { at: pointer("/meta/next"), to: "c".into() });
         let text =
             r#"{"a": {"list": [{"n": 1.50000000000000000000001}, 2]}, "meta": {"next": "x"}}"#;
-        let (items, next) = read(&pages, text, "", json!({"q": 1})).unwrap();
+        let (items, next) = read(&pages, text, "", &json!({"q": 1})).unwrap();
         assert_eq!(items, [r#"{"n": 1.50000000000000000000001}"#, "2"]);
         assert_eq!(next, json!({"q": 1, "c": "x"}));
         for end in [r#"{"next": ""}"#, r#"{"next": null}"#, "{}", "null"] {
@@ -253,7 +253,7 @@ mod tests {
         let turn = Turn::Last { at: pointer("/id"), to: "after".into() };
         let pages = Pages { more: Some(pointer("/has_more")), ..pages("/data", turn) };
         let text = |more: bool| json!({"data": [{"id": "a"}, {"id": "b"}], "has_more": more});
-        let next = |more| read(&pages, &text(more).to_string(), "", json!({})).unwrap().1;
+        let next = |more| read(&pages, &text(more).to_string(), "", &json!({})).unwrap().1;
         assert_eq!(next(true), json!({"after": "b"}));
         assert_eq!(next(false), Value::Null);
     }
@@ -262,7 +262,7 @@ mod tests {
     fn of_a_link_only_declared_parameters_are_taken() {
         let page = Parameter { name: "page".into(), is_number: true };
         let pages = pages("", Turn::Link(BTreeMap::from([("page".to_owned(), page)])));
-        let next = |link: &str| read(&pages, "[1]", link, json!({})).unwrap().1;
+        let next = |link: &str| read(&pages, "[1]", link, &json!({})).unwrap().1;
         let link = r#"<https://evil.test/x?page=3&token=t>; rel="next", <https://a.test/?page=9>; rel="last""#;
         assert_eq!(next(link), json!({"page": 3}));
         let last_first = r#"<https://a.test/?page=1>; rel="prev first", </?page=4>; rel=next"#;
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn counting_goes_on_until_a_page_is_empty() {
         let by_page = pages("", Turn::Page { to: "page".into(), first: 1 });
-        let next = |pages: &Pages, text, params| read(pages, text, "", params).unwrap().1;
+        let next = |pages: &Pages, text, params: Value| read(pages, text, "", &params).unwrap().1;
         assert_eq!(next(&by_page, "[1,2]", json!({})), json!({"page": 2}));
         assert_eq!(next(&by_page, "[1,2]", json!({"page": 7})), json!({"page": 8}));
         assert_eq!(next(&by_page, "[]", json!({"page": 7})), Value::Null);

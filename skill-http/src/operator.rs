@@ -11,7 +11,7 @@ use skill_core::{
     Error,
     access::NewKey,
     call::{CallRequest, Known},
-    name::{ActionName, OwnerId, Slug},
+    name::{ActionName, Slug},
     record::{key::Kind, scope::Scopes},
 };
 

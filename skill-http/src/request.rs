@@ -319,7 +319,9 @@ impl Members {
         self.take(name, "true, false or an object", |value| match value {
             Value::Bool(flag) => Ok(Either::Flag(flag)),
             Value::Object(members) => Ok(Either::Object(members)),
-            other => Err(other),
+            other @ (Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
+                Err(other)
+            }
         })
     }
 

@@ -37,7 +37,7 @@ pub(crate) struct Connect {
 
     /// Mend this connection, by identifier or label, instead of adding one; nothing is waited for
     #[arg(long, value_name = "CONNECTION", conflicts_with = "label")]
-    connection: Option<String>,
+    pub(super) connection: Option<String>,
 
     /// What to ask the provider for, with commas between [default: as the integration declares]
     #[arg(long, value_name = "SCOPES")]

@@ -191,6 +191,7 @@ impl Setup {
         Connect {
             integration: self.integration.clone(),
             label: self.label.clone(),
+            connection: None,
             scopes: None,
             no_browser: self.no_browser,
             no_wait: false,

@@ -86,6 +86,10 @@ impl Executor {
         };
         let held = held.filter(|(held, _)| integration.auth().is_renewable(held));
         let Some((_, seen)) = held else { return self.rest(connection, Duration::ZERO).await };
+        // What came out of a backup may be spent: a call finds that out, nobody else.
+        if self.store.is_restored(&connection.at(), seen).await? {
+            return self.rest(connection, Duration::ZERO).await;
+        }
         // Somebody else may have renewed it since it was listed.
         let current = self.store.connection(&connection.owner, connection.id).await?;
         if current.is_none_or(|current| current.rests_since != connection.rests_since) {

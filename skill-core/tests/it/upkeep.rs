@@ -15,10 +15,14 @@ use skill_core::{
     engine::Extent,
     name::OwnerId,
     queue::Submission,
-    record::{connection::Status, execution::State, webhook::Event},
+    record::{
+        connection::Status,
+        execution::State,
+        webhook::{Event, Subscription},
+    },
     reseal::Keep,
     store::{MemoryStore, Part, Store, sqlite::SqliteStore},
-    webhooks::NewWebhook,
+    webhook::NewWebhook,
 };
 
 use super::{
@@ -93,6 +97,26 @@ async fn until_keys(engine: &Engine, keys: &[u32]) {
     panic!("{:?}", engine.sealing());
 }
 
+/// Seals everything anew with a second key, and finds nothing of the first one.
+async fn rotated(world: &World) {
+    let sealing = world.engine.rotate_seal().await.unwrap();
+    assert_eq!(sealing.keys, [1, 2]);
+    sealed_anew(&world.engine).await;
+    let sealing = world.engine.sealing();
+    assert!(sealing.resealed > 4 && sealing.unreadable == 0, "{sealing:?}");
+    for part in Part::ALL {
+        assert_eq!(world.store.sealed_before(part, 2, None, 9).await.unwrap(), [], "{part:?}");
+    }
+}
+
+/// A subscription of the caller.
+async fn subscribed(world: &World) -> Subscription {
+    let hook = NewWebhook::new("https://hooks.test/x", vec![Event::ExecutionCompleted]);
+    let catalog = world.engine.catalog();
+    let made = world.engine.webhooks().create(&world.caller, hook, &catalog).await;
+    made.unwrap().0
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_is_sealed_anew_while_calls_go_on_and_the_old_key_goes() {
     let (folder, place) = (tempfile::tempdir().unwrap(), Place::new());
@@ -103,17 +127,10 @@ async fn everything_is_sealed_anew_while_calls_go_on_and_the_old_key_goes() {
         "desk.test/items/7" => answer(200, &large),
         _ => answer(201, r#"{"id":1}"#),
     });
-    let hook = NewWebhook::new("https://hooks.test/x", vec![Event::ExecutionCompleted]);
-    let catalog = world.engine.catalog();
-    let hook = world.engine.webhooks().create(&world.caller, hook, &catalog).await;
-    let (hook, _) = hook.unwrap();
+    let hook = subscribed(&world).await;
     let keyed = call("desk", "charge").param("amount", 5).idempotency_key("k");
     let first = world.engine.call(&world.caller, keyed.clone()).await.unwrap();
-    let admitted = |world: &World| {
-        let (engine, caller) = (world.engine.clone(), world.caller.clone());
-        async move { engine.keys().resume(caller).await.unwrap() }
-    };
-    let by = admitted(&world).await;
+    let by = world.engine.keys().resume(world.caller.clone()).await.unwrap();
     let queued = world.engine.runs().submit(&by, Submission::new(read())).await.unwrap();
     let spilled = queued.id;
     ended(&world, spilled).await;
@@ -125,15 +142,8 @@ async fn everything_is_sealed_anew_while_calls_go_on_and_the_old_key_goes() {
             engine.call(&caller, call("desk", "whoami")).await.unwrap();
         }
     });
-    let sealing = world.engine.rotate_seal().await.unwrap();
-    assert_eq!(sealing.keys, [1, 2]);
-    sealed_anew(&world.engine).await;
+    rotated(&world).await;
     calls.await.unwrap();
-    let sealing = world.engine.sealing();
-    assert!(sealing.resealed > 4 && sealing.unreadable == 0, "{sealing:?}");
-    for part in Part::ALL {
-        assert_eq!(world.store.sealed_before(part, 2, None, 9).await.unwrap(), [], "{part:?}");
-    }
     // Whoever runs keeps the old key: something may be in flight. The next start lets it go.
     assert_eq!(place.keys().versions(), [1, 2]);
     world.engine.stop().await;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::world::{TestServer, client, server};
 
 /// Every path of the public door, and the methods that it allows.
-const PATHS: [(&str, &str); 27] = [
+const PATHS: [(&str, &str); 31] = [
     ("/v1/github/create_issue", "POST"),
     ("/v1/connect", "POST"),
     ("/v1/connect/conn_x", "GET, HEAD"),

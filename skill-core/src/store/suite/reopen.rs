@@ -102,14 +102,7 @@ async fn fill(store: &dyn Store) -> Kept {
     let connection = kept_connection(store, 0).await;
     let key = key(0);
     assert!(store.insert_key(&key, None).await.unwrap());
-    let app = App {
-        id: AppId::fresh(at(0)).unwrap(),
-        holder: Holder::System,
-        integration: slug("github"),
-        client_id: "client".into(),
-        client_secret: Some(sealed("secret")),
-        created_at: at(0),
-    };
+    let app = app();
     store.put_app(&app).await.unwrap();
     store.replace_grant(&connection.at(), &sealed("grant"), None).await.unwrap().unwrap();
     let hold = Duration::from_secs(60);
@@ -148,6 +141,17 @@ async fn fill(store: &dyn Store) -> Kept {
         deliveries: fill_outbox(store, &webhook).await,
         webhook,
         queue,
+    }
+}
+
+fn app() -> App {
+    App {
+        id: AppId::fresh(at(0)).unwrap(),
+        holder: Holder::System,
+        integration: slug("github"),
+        client_id: "client".into(),
+        client_secret: Some(sealed("secret")),
+        created_at: at(0),
     }
 }
 

@@ -21,22 +21,6 @@ const ONE: &str = "/v1/connections/{connection_id}";
 
 pub(super) fn routes() -> Vec<Route> {
     let key = || Access::Key(None);
-    let item = || {
-        let text = || json!({"type": ["string", "null"]});
-        json!({
-            "type": "object",
-            "properties": {
-                "id": {"type": "string"}, "integration": {"type": "string"},
-                "label": text(), "account": text(), "default": {"type": "boolean"},
-                "status": {"enum": ["pending", "connected", "expired", "error"]},
-                "last_error": text(),
-                "scopes": {"type": "array", "items": {"type": "string"}},
-                "created_at": {"type": "string", "format": "date-time"},
-                "last_used_at": text(), "expires_at": text(),
-                "action_url": {"type": "string", "format": "uri"},
-            },
-        })
-    };
     let page = json!({
         "type": "object",
         "properties": {
@@ -71,6 +55,24 @@ pub(super) fn routes() -> Vec<Route> {
         Route::new(Method::PATCH, ONE, key(), changing, |cx| Box::pin(change_one(cx))),
         Route::new(Method::DELETE, ONE, key(), removing, |cx| Box::pin(remove(cx))),
     ]
+}
+
+/// A connection, as its schema.
+fn item() -> Value {
+    let text = || json!({"type": ["string", "null"]});
+    json!({
+        "type": "object",
+        "properties": {
+            "id": {"type": "string"}, "integration": {"type": "string"},
+            "label": text(), "account": text(), "default": {"type": "boolean"},
+            "status": {"enum": ["pending", "connected", "expired", "error"]},
+            "last_error": text(),
+            "scopes": {"type": "array", "items": {"type": "string"}},
+            "created_at": {"type": "string", "format": "date-time"},
+            "last_used_at": text(), "expires_at": text(),
+            "action_url": {"type": "string", "format": "uri"},
+        },
+    })
 }
 
 fn shown(connection: &Connection) -> Value {

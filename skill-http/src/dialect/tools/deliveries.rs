@@ -91,7 +91,8 @@ async fn list(cx: Context) -> Result<Reply, Failure> {
     let filter = DeliveryFilter { state, limit, offset: bounds.offset };
     let found = cx.app.engine.webhooks().deliveries(cx.caller()?, id, &filter).await?;
     let (deliveries, total) = found;
-    let page = Page { items: deliveries.iter().map(shown).collect(), total, bounds };
+    let has_more = bounds.offset.saturating_add(deliveries.len() as u64) < total;
+    let page = Page { items: deliveries.iter().map(shown).collect(), total, bounds, has_more };
     Ok(Reply::json(StatusCode::OK, &page.named("items")))
 }
 
