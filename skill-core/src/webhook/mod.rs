@@ -280,10 +280,19 @@ impl Webhooks {
 
     /// Every secret that signs at this time, the present one first.
     fn secrets(&self, webhook: &Subscription) -> Result<Vec<SecretString>> {
-        let now = self.clock.now();
-        let previous = webhook.previous.iter().filter(|(_, until)| now < *until);
-        let all = std::iter::once(&webhook.secret).chain(previous.map(|(sealed, _)| sealed));
-        all.map(|sealed| self.vault.open(sealed, &secret_binding(webhook))).collect()
+        let mut all = vec![self.secret(webhook)?];
+        if let Some((sealed, until)) = &webhook.previous
+            && self.clock.now() < *until
+        {
+            match self.vault.open(sealed, &secret_binding(webhook)) {
+                Ok(previous) => all.push(previous),
+                // Its sealing key may be gone. Without it the message is good all the same.
+                Err(error) => {
+                    tracing::warn!(webhook = %webhook.id, error = %error.log_line(), "an old secret signs no more");
+                }
+            }
+        }
+        Ok(all)
     }
 
     fn seal(&self, webhook: &Subscription, secret: &SecretString) -> Result<Sealed> {

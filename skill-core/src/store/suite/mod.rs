@@ -182,6 +182,7 @@ macro_rules! for_each_store_case {
             outbox::many_claimers_never_get_the_same_delivery,
             outbox::nobody_is_told_what_is_not_theirs,
             outbox::old_deliveries_are_pruned,
+            outbox::runs_that_are_recorded_together_are_each_announced,
             outbox::a_delivery_is_sent_again_by_hand,
             outbox::what_is_kept_stirs_whoever_waits,
             owner::a_plan_is_set_and_taken_back,

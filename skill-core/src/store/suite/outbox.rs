@@ -112,6 +112,15 @@ pub(super) async fn a_run_is_announced_once_however_it_ends(store: Arc<dyn Store
     assert_eq!(first.due_at, Some(first.created_at));
 }
 
+pub(super) async fn runs_that_are_recorded_together_are_each_announced(store: Arc<dyn Store>) {
+    let to = subscribed(&*store, 0).await.id;
+    let runs: Vec<_> = (0..100).map(|seconds| ended(&run(seconds))).collect();
+    let recorded: Vec<_> = runs.iter().cloned().map(Recorded::bare).collect();
+    store.record(&recorded).await.unwrap();
+    let told = told(&*store, to).await.into_iter().map(|(_, id)| id).collect::<HashSet<_>>();
+    assert_eq!(told, runs.iter().map(|run| run.id).collect::<HashSet<_>>());
+}
+
 pub(super) async fn nobody_is_told_what_is_not_theirs(store: Arc<dyn Store>) {
     let (mine, other) = (run(0).action, ActionName { namespace: slug("x"), name: slug("y") });
     let wishes = [
