@@ -431,14 +431,13 @@ impl Builder {
         let connector = parts.connector((executor.clone(), &tasks), self.return_urls);
         let (keys, calls) = (parts.keys.clone(), tasks.clone());
         let needed = queue::Parts { executor: executor.clone(), keys, calls };
-        let runs = Runs::start(needed, self.queue).await?;
         Ok(Engine(Arc::new(Inner {
             webhooks: parts.webhooks(),
             plans: self.plans,
             parts,
             executor,
             connector,
-            runs,
+            runs: Runs::start(needed, self.queue).await?,
             tasks,
             workers,
             upkeep,

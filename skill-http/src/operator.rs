@@ -10,7 +10,7 @@ use skill_core::{
     Error,
     access::NewKey,
     call::CallRequest,
-    name::{ActionName, OwnerId, Slug},
+    name::{ActionName, Slug},
     record::{key::Kind, scope::Scopes},
 };
 

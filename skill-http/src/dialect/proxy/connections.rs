@@ -32,8 +32,7 @@ pub(super) fn routes() -> Vec<Route> {
                 "last_error": text(),
                 "scopes": {"type": "array", "items": {"type": "string"}},
                 "created_at": {"type": "string", "format": "date-time"},
-                "last_used_at": text(), "expires_at": text(),
-                "action_url": {"type": "string", "format": "uri"},
+                "last_used_at": text(), "expires_at": text(), "action_url": {"type": "string"},
             },
         })
     };
