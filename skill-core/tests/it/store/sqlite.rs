@@ -89,7 +89,7 @@ async fn a_file_of_a_later_program_is_refused_and_left_alone() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(
         error.message(),
-        "the store is at schema 7, this program knows 3: \
+        "the store is at schema 7, this program knows 4: \
          use the newer program or restore a backup"
     );
     assert_eq!(fs::read(&path).unwrap(), bytes);
