@@ -240,12 +240,12 @@ mod tests {
         assert_eq!(next, json!({"q": 1, "c": "x"}));
         for end in [r#"{"next": ""}"#, r#"{"next": null}"#, "{}", "null"] {
             let text = format!(r#"{{"a": {{"list": []}}, "meta": {end}}}"#);
-            assert_eq!(read(&pages, &text, "", json!({})).unwrap().1, Value::Null, "{end}");
+            assert_eq!(read(&pages, &text, "", &json!({})).unwrap().1, Value::Null, "{end}");
         }
         // The same cursor again leads nowhere.
-        assert_eq!(read(&pages, text, "", json!({"c": "x"})).unwrap().1, Value::Null);
-        assert!(read(&pages, r#"{"a": {}}"#, "", json!({})).is_none());
-        assert!(read(&pages, "no", "", json!({})).is_none());
+        assert_eq!(read(&pages, text, "", &json!({"c": "x"})).unwrap().1, Value::Null);
+        assert!(read(&pages, r#"{"a": {}}"#, "", &json!({})).is_none());
+        assert!(read(&pages, "no", "", &json!({})).is_none());
     }
 
     #[test]

@@ -278,7 +278,9 @@ mod tests {
 
     #[test]
     fn what_the_standard_headers_say_is_understood() {
-        let standard = |pairs: &[(&'static str, &str)]| waits(&Quota::STANDARD, 200, pairs);
+        fn standard(pairs: &[(&'static str, &str)]) -> Option<u64> {
+            waits(&Quota::STANDARD, 200, pairs)
+        }
         assert_eq!(standard(&[("ratelimit", "\"default\";r=0;t=30")]), Some(30));
         let several = "\"burst\";r=0;t=5, \"hour\";r=0;t=90,\"day\";r=7;t=999";
         assert_eq!(standard(&[("ratelimit", several)]), Some(90));

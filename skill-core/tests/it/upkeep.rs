@@ -13,6 +13,7 @@ use skill_core::{
     artifact::{ArtifactStore, FileArtifacts},
     credential::seal::Keyring,
     engine::Extent,
+    id::ConnectionId,
     name::OwnerId,
     queue::Submission,
     record::{
@@ -163,17 +164,7 @@ async fn everything_is_sealed_anew_while_calls_go_on_and_the_old_key_goes() {
     assert!(run.input.is_some() && run.result_bytes.unwrap() > 200_000);
     let page = world.engine.runs().result(&world.caller, spilled, 0, 9).await.unwrap();
     assert_eq!(page.bytes, Bytes::from_static(b"{\"text\":\""));
-    assert_eq!(world.engine.call(&world.caller, read()).await.unwrap().status, 200);
-    let sent = world.script.sent();
-    assert_eq!(sent.last().unwrap().header("authorization"), Some("Bearer access-0"));
-    let kept = world.engine.webhooks().list(&world.caller).await.unwrap();
-    assert_eq!(kept[0].id, hook.id);
-    assert!(world.engine.webhooks().secret(&kept[0]).is_ok());
-    assert_eq!(
-        world.engine.connections().get(&world.caller, connection.id).await.unwrap().id,
-        connection.id
-    );
-    assert!(world.events().await.contains(&"seal.rotated".to_owned()));
+    acts_as_before(&world, connection.id, &hook).await;
     world.engine.stop().await;
     drop(world);
 
@@ -183,6 +174,19 @@ async fn everything_is_sealed_anew_while_calls_go_on_and_the_old_key_goes() {
     let error = keyring().verify(&*store).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("version 2"), "{error}");
+}
+
+/// The grant and the secret of the subscription open.
+async fn acts_as_before(world: &World, connection: ConnectionId, hook: &Subscription) {
+    assert_eq!(world.engine.call(&world.caller, read()).await.unwrap().status, 200);
+    let sent = world.script.sent();
+    assert_eq!(sent.last().unwrap().header("authorization"), Some("Bearer access-0"));
+    let kept = world.engine.webhooks().list(&world.caller).await.unwrap();
+    assert_eq!(kept[0].id, hook.id);
+    assert!(world.engine.webhooks().secret(&kept[0]).is_ok());
+    let found = world.engine.connections().get(&world.caller, connection).await.unwrap();
+    assert_eq!(found.id, connection);
+    assert!(world.events().await.contains(&"seal.rotated".to_owned()));
 }
 
 async fn ended(world: &World, id: skill_core::id::ExecutionId) {

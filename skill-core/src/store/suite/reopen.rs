@@ -97,6 +97,14 @@ fn reserve(node: &str) -> Reserve {
     }
 }
 
+async fn answered(store: &dyn Store) -> Login {
+    let login = login();
+    assert!(store.insert_login(&login, at(0), 9).await.unwrap());
+    let answer = Answer::Yes(Consent { owner: acme(), ..Consent::default() });
+    assert!(store.answer_login(&login.code, &answer, at(1)).await.unwrap());
+    Login { answer: Some(answer), ..login }
+}
+
 async fn fill(store: &dyn Store) -> Kept {
     let owner = store.ensure_owner(&Owner::new(acme(), at(0))).await.unwrap();
     let connection = kept_connection(store, 0).await;
@@ -119,11 +127,6 @@ async fn fill(store: &dyn Store) -> Kept {
     assert_eq!(store.reserve(&acme(), &reserve("one")).await.unwrap().granted, 10);
     let entry = Entry::new(at(0), Actor::Operator, acme()).event("key.created").target(key.id);
     store.append_audit(&entry).await.unwrap();
-    let login = login();
-    assert!(store.insert_login(&login, at(0), 9).await.unwrap());
-    let answer = Answer::Yes(Consent { owner: acme(), ..Consent::default() });
-    assert!(store.answer_login(&login.code, &answer, at(1)).await.unwrap());
-    let login = Login { answer: Some(answer), ..login };
     let webhook = webhook(0);
     assert!(store.insert_webhook(&webhook, 9).await.unwrap());
     store.meta_or_insert("fact", b"kept").await.unwrap();
@@ -135,7 +138,7 @@ async fn fill(store: &dyn Store) -> Kept {
         place: connection.at(),
         app,
         flows: (open, left, departure),
-        login,
+        login: answered(store).await,
         runs: (done, begun_too),
         entry,
         deliveries: fill_outbox(store, &webhook).await,
