@@ -39,11 +39,7 @@ macro_rules! page {
             ", ",
             $second,
             ") > (?2, ?3)
-              ORDER BY ",
-            $first,
-            ", ",
-            $second,
-            " LIMIT ?4"
+              ORDER BY 1, 2 LIMIT ?4"
         )
     };
 }
