@@ -76,7 +76,7 @@ pub struct Settings {
     pub dialects: Dialects,
     /// How often a stream of events says that it is alive.
     pub events_keep_alive: Duration,
-    /// The most streams of events that one owner may have open.
+    /// The most streams of events, and requests that wait for a run, that one owner may have open.
     pub events_per_owner: usize,
     /// The most bytes of a request's body.
     pub body_bytes: usize,

@@ -93,7 +93,7 @@ pub(crate) struct Limits {
     pub(crate) answer_bytes: NonZero<usize>,
     /// Connections at one time.
     pub(crate) connections: NonZero<usize>,
-    /// Streams of events of one owner at one time.
+    /// Streams of events, and requests that wait for a run, of one owner at one time.
     pub(crate) streams_per_owner: NonZero<usize>,
     /// Wrong keys per address and minute.
     pub(crate) wrong_keys_per_minute: u32,

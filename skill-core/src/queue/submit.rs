@@ -66,7 +66,8 @@ impl Runs {
     /// ([`Error::execution`]) - or, with [`OnDeadline::Continue`], goes on by itself.
     ///
     /// # Errors
-    /// Those of [`Runs::submit`]; for an endpoint those of
+    /// Those of [`Runs::submit`]; [`ErrorKind::InvalidInput`] for a run that is stopped before its
+    /// delay is over; for an endpoint those of
     /// [`Executor::execute`](crate::executor::Executor::execute); [`ErrorKind::Timeout`];
     /// [`ErrorKind::Conflict`] when a request with the same idempotency key has not ended. A skill
     /// that fails is no error of this call: see [`Run::outcome`].
@@ -88,13 +89,14 @@ impl Runs {
         let time = submission.call.timeout.unwrap_or(settings.timeout);
         let deadline = Deadline::after(time.min(settings.longest_timeout));
         let aborts = on_deadline == OnDeadline::Abort;
-        if on_deadline == OnDeadline::Continue {
-            // It bounds the waiting, not what goes on afterwards.
-            submission.call.timeout = None;
-        }
+        let begins_in_time = submission.delay.is_none_or(|delay| delay < deadline.remaining());
         if aborts {
+            begins_in_time.then_some(()).ok_or_else(too_late)?;
             // The one who waits stops it; the run's own end is for the case that nobody waits.
             submission.deadline = Some(deadline.remaining() + SLACK);
+        } else {
+            // It bounds the waiting, not what goes on afterwards.
+            submission.call.timeout = None;
         }
         let Submitted { id, is_replay } = self.submit(admitted, submission).await?;
         let caller = admitted.caller();
@@ -104,6 +106,9 @@ impl Runs {
                 true => Ok(Invoked::Ended(Box::new(Run { is_replay, ..run }))),
                 false => Err(unfinished()),
             };
+        }
+        if !begins_in_time {
+            return Ok(Invoked::Continues(id));
         }
         let run = self.wait(caller, id, deadline).await?;
         match run.execution.state.is_final() {
@@ -411,6 +416,12 @@ fn execution(
         started_at: None,
         ended_at: None,
     })
+}
+
+fn too_late() -> Error {
+    let issue = "expected less than the time that is waited for the run: wait longer, queue it, or \
+                 let it continue past the deadline";
+    Error::invalid(format!("`delay`: {issue}")).detail("delay", issue)
 }
 
 fn unfinished() -> Error {

@@ -250,7 +250,11 @@ impl Client {
             error.kind(),
             ErrorKind::Timeout | ErrorKind::UpstreamUnreachable | ErrorKind::OutcomeUnknown
         );
-        let is_known = is_refusal || (is_end && what == "invoke");
+        // Nobody waits for what is stopped before it begins.
+        let is_too_late = error.kind() == ErrorKind::InvalidInput
+            && self.request.delay.is_some()
+            && self.request.timeout.is_some_and(|time| Some(time) <= self.request.delay);
+        let is_known = is_refusal || ((is_end || is_too_late) && what == "invoke");
         if !is_known {
             let line = error.log_line();
             self.world.breaks(format!("{what} of {} answers {line}", self.request.tag));

@@ -42,7 +42,7 @@ pub(crate) struct App {
     pub(crate) rendered: Rendered,
     /// Paths of dialects that are not spoken at the public door.
     pub(crate) hidden: BTreeSet<&'static str>,
-    /// Streams of events that are open.
+    /// Streams of events that are open, and requests that wait for a run.
     pub(crate) events: Streams,
     /// How often such a stream says that it is alive.
     pub(crate) events_keep_alive: Duration,

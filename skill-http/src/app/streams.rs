@@ -1,4 +1,5 @@
-//! Streams of events that are open, counted per owner: each of them keeps a connection busy.
+//! Requests that follow a run or wait for one, counted per owner: each of them keeps a connection
+//! busy for as long as its caller likes.
 
 use std::{
     collections::HashMap,
@@ -8,7 +9,7 @@ use std::{
 
 use skill_core::{Error, ErrorKind, name::OwnerId};
 
-/// Counts the open streams of every owner.
+/// Counts the open requests of every owner.
 #[derive(Debug, Clone)]
 pub(crate) struct Streams {
     most: usize,
@@ -21,12 +22,12 @@ impl Streams {
         Self { most, open: Arc::default() }
     }
 
-    /// Counts one more stream of `owner` until the place is dropped.
+    /// Counts one more request of `owner` until the place is dropped.
     pub(crate) fn open(&self, owner: &OwnerId) -> Result<Place, Error> {
         let mut open = lock(&self.open);
         let count = open.get(owner).copied().unwrap_or(0);
         if count >= self.most {
-            let message = "too many streams of events are open: close one first";
+            let message = "too many requests wait for runs: let one of them end first";
             return Err(Error::new(ErrorKind::RateLimited, message)
                 .retry_after(std::time::Duration::from_secs(1)));
         }
@@ -35,7 +36,7 @@ impl Streams {
     }
 }
 
-/// The place of one open stream.
+/// The place of one request that is open.
 pub(crate) struct Place {
     owner: OwnerId,
     open: Arc<Mutex<HashMap<OwnerId, usize>>>,

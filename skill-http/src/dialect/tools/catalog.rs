@@ -145,8 +145,10 @@ async fn list(cx: Context) -> Result<Reply, Failure> {
     };
     let shared = shared_limit(&cx).await?;
     let (tools, total) = cx.app.engine.catalog().tools(&filter);
-    let items = tools.iter().map(|tool| shown(&cx, tool, shared)).collect();
-    Ok(Reply::json(StatusCode::OK, &Page { items, total, bounds }.named("tools")))
+    let items: Vec<_> = tools.iter().map(|tool| shown(&cx, tool, shared)).collect();
+    let has_more = bounds.offset.saturating_add(items.len() as u64) < total;
+    let page = Page { items, total, bounds, has_more };
+    Ok(Reply::json(StatusCode::OK, &page.named("tools")))
 }
 
 async fn show(cx: Context) -> Result<Reply, Failure> {

@@ -8,7 +8,7 @@ use skill_core::{
     Error, ErrorKind,
     catalog::Catalog,
     clock::Deadline,
-    id::ExecutionId,
+    id::{ExecutionId, Raw},
     queue::Run,
     record::execution::{Execution, State},
     store::ExecutionFilter,
@@ -161,13 +161,22 @@ pub(super) fn full(cx: &Context, run: &Run) -> Pieces {
 pub(super) async fn find(cx: &Context) -> Result<Execution, Error> {
     let caller = cx.caller()?;
     let unknown = || Error::not_found("there is no execution with this id");
-    let id = ExecutionId::parse(cx.value(0)).ok_or_else(unknown)?;
+    let id = spelled(cx.value(0)).ok_or_else(unknown)?;
     cx.app.engine.runs().execution(caller, id).await
+}
+
+/// The run of an id, which may be spelled as that of a job.
+fn spelled(id: &str) -> Option<ExecutionId> {
+    let job = || id.strip_prefix("job_").and_then(Raw::parse).map(ExecutionId::from_raw);
+    ExecutionId::parse(id).or_else(job)
 }
 
 async fn show(cx: Context) -> Result<Reply, Failure> {
     let wait = cx.query().number("wait", 0, WAIT)?.unwrap_or(0);
-    let (id, caller, runs) = (find(&cx).await?.id, cx.caller()?, cx.app.engine.runs());
+    let (found, caller, runs) = (find(&cx).await?, cx.caller()?, cx.app.engine.runs());
+    let id = found.id;
+    let will_wait = wait > 0 && !found.state.is_final();
+    let _place = will_wait.then(|| cx.app.events.open(&caller.owner)).transpose()?;
     let waited = runs.wait(caller, id, Deadline::after(Duration::from_secs(wait)));
     // A server that stops keeps nobody waiting.
     let run = match cx.app.stopping.run_until_cancelled(waited).await {
@@ -207,7 +216,7 @@ async fn list(cx: Context) -> Result<Reply, Failure> {
             Some(tool) => Some(tool.action.clone()),
             // Nothing ran of what there is not.
             None => {
-                let page = Page { items: Vec::new(), total: 0, bounds };
+                let page = Page { items: Vec::new(), total: 0, bounds, has_more: false };
                 return Ok(Reply::json(StatusCode::OK, &page.named("executions")));
             }
         },
@@ -218,13 +227,17 @@ async fn list(cx: Context) -> Result<Reply, Failure> {
         namespace,
         name,
         after,
-        limit: u32::try_from(bounds.limit).unwrap_or(u32::MAX),
+        // One more than is shown: behind a cursor, the total does not say whether there is more.
+        limit: u32::try_from(bounds.limit).unwrap_or(u32::MAX).saturating_add(1),
         offset: bounds.offset,
         ..Default::default()
     };
     let (runs, total) = cx.app.engine.runs().list(cx.caller()?, &filter).await?;
-    let items = runs.iter().map(|run| row(run, &catalog)).collect();
-    Ok(Reply::json(StatusCode::OK, &Page { items, total, bounds }.named("executions")))
+    let shown = usize::try_from(bounds.limit).unwrap_or(usize::MAX);
+    let has_more = shown < runs.len();
+    let items = runs.iter().take(shown).map(|run| row(run, &catalog)).collect();
+    let page = Page { items, total, bounds, has_more };
+    Ok(Reply::json(StatusCode::OK, &page.named("executions")))
 }
 
 async fn list_calls(cx: Context) -> Result<Reply, Failure> {

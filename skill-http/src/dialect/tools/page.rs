@@ -31,6 +31,8 @@ pub(super) struct Page {
     pub(super) items: Vec<Value>,
     pub(super) total: u64,
     pub(super) bounds: Bounds,
+    /// Whether something stands behind it.
+    pub(super) has_more: bool,
 }
 
 impl Page {
@@ -39,19 +41,19 @@ impl Page {
         let skip = usize::try_from(bounds.offset).unwrap_or(usize::MAX);
         let most = usize::try_from(bounds.limit).unwrap_or(usize::MAX);
         let items = all.iter().skip(skip).take(most).map(show).collect();
-        Self { items, total: all.len() as u64, bounds }
+        let has_more = skip.saturating_add(most) < all.len();
+        Self { items, total: all.len() as u64, bounds, has_more }
     }
 
     /// The page as an answer, its items under `name`.
     pub(super) fn named(self, name: &str) -> Value {
         let Bounds { limit, offset } = self.bounds;
-        let end = offset.saturating_add(self.items.len() as u64);
         Value::from(Map::from_iter([
             (name.to_owned(), self.items.into()),
             ("total".to_owned(), self.total.into()),
             ("limit".to_owned(), limit.into()),
             ("offset".to_owned(), offset.into()),
-            ("has_more".to_owned(), (end < self.total).into()),
+            ("has_more".to_owned(), self.has_more.into()),
         ]))
     }
 }

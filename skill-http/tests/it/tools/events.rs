@@ -225,3 +225,30 @@ async fn head_of_a_stream_has_no_body_and_ends() {
     assert_eq!((answer.status.as_u16(), answer.body.len()), (200, 0));
     assert_eq!(answer.header("content-type"), "text/event-stream");
 }
+
+#[tokio::test]
+async fn who_waits_for_a_run_counts_as_a_stream_does() {
+    let few = |settings: &mut skill_http::Settings| settings.events_per_owner = 1;
+    let server = setup().settings(few).start().await;
+    let id = wait(&server).await;
+    let mut events = follow(&server, &id).await;
+    events.next().await.unwrap();
+    let waiting = format!("/v1/executions/{id}?wait=9");
+    let refused = server.get(&waiting).await;
+    refused.is_tools_error(429, "RATE_LIMITED");
+    assert_ne!(refused.header("retry-after"), "");
+    // To look is always allowed, and what has ended is not waited for.
+    server.get(&format!("/v1/executions/{id}?wait=0")).await.ok(200);
+    server.delete(&format!("/v1/executions/{id}")).await.ok(200);
+    assert_eq!(server.get(&waiting).await.ok(200)["status"], "cancelled");
+    // A place is free again with its answer, whatever it was.
+    while events.next_block().await.is_some() {}
+    let next = wait(&server).await;
+    for _ in 0..2 {
+        let until = tokio::time::Instant::now() + SOON;
+        let path = format!("/v1/executions/{next}?wait=1");
+        while server.get(&path).await.status != 200 {
+            assert!(tokio::time::Instant::now() < until, "an answer gives its place back");
+        }
+    }
+}

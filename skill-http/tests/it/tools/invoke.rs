@@ -406,3 +406,19 @@ async fn what_is_past_its_time_may_go_on() {
         assert_eq!(server.ended(id).await["status"], "success");
     }
 }
+
+#[tokio::test]
+async fn nobody_waits_for_a_run_that_begins_too_late() {
+    let server = server().await;
+    let began = std::time::Instant::now();
+    let path = "/v1/tools/lab-run/invoke?timeout=9&delay=9";
+    let refused = server.post(path, &json!({"do": "echo"})).await;
+    let error = refused.is_tools_error(400, "INVALID_REQUEST");
+    assert!(error["details"]["delay"].is_string(), "{error}");
+    assert_eq!(server.get("/v1/executions").await.ok(200)["total"], 0);
+    let answer = server.post(&format!("{path}&on_deadline=continue"), &json!({"do": "echo"})).await;
+    let id = answer.ok(202)["execution_id"].as_str().unwrap().to_owned();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let run = server.get(&format!("/v1/executions/{id}")).await.ok(200);
+    assert_eq!(run["status"], "queued");
+}

@@ -5,6 +5,7 @@ mod events;
 mod executions;
 mod invoke;
 mod keys;
+mod poison;
 mod queued;
 mod quotas;
 mod replays;

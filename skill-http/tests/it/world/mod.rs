@@ -21,6 +21,7 @@ use skill_core::{
     name::{OwnerId, Slug},
     queue,
     record::{app::Holder, key::Kind, scope::Scopes},
+    skill::Skill,
     store::sqlite::SqliteStore,
     transport::{
         ReqwestTransport,
@@ -56,6 +57,7 @@ pub(crate) struct Setup {
     further: Vec<HostPort>,
     declared: Vec<(&'static str, String)>,
     written: Vec<Arc<dyn Integration>>,
+    skills: Vec<Arc<dyn Skill>>,
     runs: queue::Settings,
 }
 
@@ -76,6 +78,7 @@ pub(crate) fn setup() -> Setup {
         further: Vec::new(),
         declared: Vec::new(),
         written: Vec::new(),
+        skills: Vec::new(),
         runs: queue::Settings::default(),
     }
 }
@@ -133,6 +136,12 @@ impl Setup {
     /// One more integration, as it is.
     pub(crate) fn integration(mut self, integration: Arc<dyn Integration>) -> Self {
         self.written.push(integration);
+        self
+    }
+
+    /// One more skill.
+    pub(crate) fn skill(mut self, skill: Arc<dyn Skill>) -> Self {
+        self.skills.push(skill);
         self
     }
 
@@ -195,6 +204,9 @@ impl Setup {
             .public_url(public.parse().unwrap())
             .return_urls(["https://app.example.com/done".to_owned()])
             .wrong_keys_per_minute(self.wrong_keys);
+        for skill in &self.skills {
+            builder = builder.skill(skill.clone());
+        }
         if let Some(directory) = &self.directory {
             let store = SqliteStore::open(&directory.path().join("skill.db")).unwrap();
             builder = builder.store(Arc::new(store), Keyring::generate().unwrap());
