@@ -145,13 +145,17 @@ fn responses(route: &Route) -> Map<String, Value> {
 
 /// One endpoint of the catalogue, as the call that it is.
 fn call(table: &Table, of: &IntegrationInfo, info: &EndpointInfo) -> Value {
-    let body = json!({
+    let mut body = json!({
         "type": "object",
         "properties": {
             "params": info.schema.as_value(),
             "connection": {"type": "string"},
         },
     });
+    let needed = info.schema.as_value()["required"].as_array();
+    if needed.is_some_and(|needed| !needed.is_empty()) {
+        body["required"] = json!(["params"]);
+    }
     let generic = table.iter().find(|route| route.path == CALL);
     let mut operation = json!({
         "operationId": format!("{}_{}", of.slug, info.name),
