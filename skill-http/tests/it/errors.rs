@@ -139,7 +139,7 @@ async fn the_limit_of_a_day_is_429_with_a_page() {
 
 #[tokio::test]
 async fn a_service_that_does_not_answer_in_time_is_504() {
-    let server = setup().calls(|calls| calls.timeout = Duration::from_millis(150)).start().await;
+    let server = setup().calls(|calls| calls.timeout = Duration::from_secs(1)).start().await;
     let slow = || json(200, "{}").set_delay(Duration::from_secs(3));
     server.answers("GET", "/search", slow()).await;
     server.answers("POST", "/create", slow()).await;

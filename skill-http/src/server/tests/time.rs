@@ -35,20 +35,14 @@ async fn a_connection_without_a_request_is_closed_on_time() {
 #[tokio::test]
 async fn a_trickled_head_gains_no_time() {
     let server = Server::start(Limits { header_timeout: BRIEF, ..Limits::default() }).await;
-    let (start, stream) = (Instant::now(), server.connect().await);
-    let (mut reader, mut writer) = stream.into_split();
+    let (mut reader, mut writer) = server.connect().await.into_split();
     let trickle = tokio::spawn(async move {
-        for byte in
-            b"GET / HTTP/1.1\r\nHost: a\r\nX: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy"
-        {
+        let mut head = b"GET / HTTP/1.1\r\nHost: a\r\nX: ".iter().chain(std::iter::repeat(&b'y'));
+        while writer.write_all(&[*head.next().unwrap()]).await.is_ok() {
             sleep(Duration::from_millis(20)).await;
-            if writer.write_all(&[*byte]).await.is_err() {
-                return;
-            }
         }
     });
     let _ = timeout(SOON, reader.read_to_end(&mut Vec::new())).await.expect("the server closes");
-    assert!(start.elapsed() < BRIEF * 3);
     trickle.await.unwrap();
 }
 
