@@ -59,12 +59,14 @@ pub(crate) fn report(error: &anyhow::Error) -> u8 {
     for cause in error.chain().skip(1) {
         eprintln!("  {}", escaped(&told(cause)));
     }
-    // The first link of the chain was printed as its message alone.
-    if let Some(core) = error.downcast_ref::<skill_core::Error>() {
-        eprintln!("  {}", escaped(&core.log_line()));
+    // The first link of the chain was printed as its message alone; here is what else it knows.
+    let facts = error.downcast_ref::<skill_core::Error>().map(skill_core::Error::log_line);
+    if let Some(facts) = facts.filter(|facts| !facts.ends_with(&error.to_string())) {
+        eprintln!("  {}", escaped(&facts));
     }
     let Some(Failure { details, hint, code, .. }) = known else { return 1 };
-    for detail in details {
+    let said = error.to_string().replace('`', "");
+    for detail in details.iter().filter(|detail| **detail != said) {
         eprintln!("  {}", escaped(detail));
     }
     if let Some(hint) = hint {
