@@ -3,6 +3,7 @@
 The upstream's ledger is the judge: it knows what was really done, and how often."""
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
@@ -10,6 +11,7 @@ import resource
 import shlex
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -19,6 +21,7 @@ from support import (HERE, LISTEN, PUBLIC, SHARED, Checks, Process, Server, ask,
                      need_free, same, stop_all)
 
 MOCK, CANARY, SINK = 18900, 18901, 18902
+OLDER = HERE / "older"
 HARNESS = SHARED / "security/harness"
 FULL = os.environ.get("DURABLE") == "full"
 FINAL = {"success", "error", "cancelled"}
@@ -313,14 +316,25 @@ def broken_disk(w):
     bad = next((n for n, status in enumerate(statuses) if status != 202), len(statuses))
     holds(bad < len(statuses), "every submission was acknowledged although fsync fails")
     same([status for status in statuses[bad:] if status == 202], [], f"acknowledged after an fsync that failed: {statuses}")
-    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(server.process.pid)], capture_output=True, text=True).stdout
-    for pid in children.split():
-        os.kill(int(pid), signal.SIGKILL)
+    # Whoever is traced lives on without its tracer.
+    for pid in descendants(server.process.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     server.stop(signal.SIGKILL)
     server.program = plain
+    until = time.monotonic() + 10
+    while is_open(int(LISTEN.split(":")[1])):
+        holds(time.monotonic() < until, "the traced server does not go")
+        time.sleep(0.05)
     server.start()
     end_of(server, known)
     server.stop()
+
+
+def descendants(pid):
+    """Every process below this one, the youngest first."""
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True).stdout.split()
+    return [below for child in map(int, found) for below in (*descendants(child), child)]
 
 
 def stopping(w):
@@ -583,10 +597,113 @@ def cancelling(w):
     server.stop()
 
 
+def taken_along(w):
+    """A120: a run over which the process dies again and again ends in an error, and no other one suffers."""
+    server = w.server("poison").start()
+    w.fresh()
+    poison = invoke(server, {"mode": "hang"}, tool="mock-behave", query="?async=true").json["execution_id"]
+    good, deaths = [], 0
+    until = time.monotonic() + 90
+    while look(server, poison)["status"] not in FINAL:
+        holds(time.monotonic() < until, f"it goes on after {deaths} deaths")
+        good += [submit(server, f"good-{deaths}-{n}").json["execution_id"] for n in range(15)]
+        if sum(one["target"] == "/behave/hang" for one in w.ledger()["mock"]) > deaths:
+            end_of(server, good)
+            server.stop(signal.SIGKILL)
+            deaths += 1
+            server.start()
+    run = look(server, poison)
+    same(run["status"], "error", f"{run}")
+    holds(run["error"]["message"], "a reason")
+    holds(deaths == 6, f"five crashes are forgiven: {deaths}")
+    same(set(end_of(server, good).values()), {"success"}, "the others")
+    asked = titles(w.ledger())
+    same((len(asked), {len(keys) for keys in asked.values()}), (len(good), {1}), "requests of the others")
+    print(f"     {deaths} deaths, {len(good)} others; it ends with: {run['error']['message']}")
+    server.stop()
+
+
+def upgrade(w):
+    """A109: a directory of an older program goes on; the older program then refuses it in one line."""
+    w.fresh()
+    known = json.loads((OLDER / "known.json").read_text())
+    place = w.work / "upgrade"
+    server = Server(place_for(place), config([f"127.0.0.1:{MOCK}"], log="info", extra=EXTRA))
+    write_older(server.data)
+    server.first = known["key"]
+    server.start()
+    # What it knew is there: runs, the answer kept under a key, the connection, and a call that was cut.
+    there = listed(server)
+    same(set(known["runs"]) - there, set(), "runs of before")
+    for run, state in known["runs"].items():
+        same(look(server, run)["status"], state, run)
+    again = server.call("POST", "/v1/mock/create", {"params": {"title": "kept"}}, known["key"],
+                        {"Idempotency-Key": "kept"})
+    same((again.status, again.header("idempotent-replayed")), (200, "true"), again.text)
+    same(w.ledger()["effects"], {}, "effects of a replay")
+    # And runs go on.
+    runs = [submit(server, f"new-{n}").json["execution_id"] for n in range(20)]
+    same(set(end_of(server, runs).values()), {"success"}, "runs after it")
+    one_effect_each(w, [f"new-{n}" for n in range(20)])
+    said = server.log.read_text(errors="replace")
+    copy = server.data / "skill.db.schema-1"
+    holds(copy.name in said, "the log names the copy")
+    same(schema_of(copy), 1, "schema of the copy")
+    same(server.stop(), 0, "exit code")
+    # The program before this one: one that knows fewer schemas than the file has seen.
+    database, present = server.data / "skill.db", schema_of(server.data / "skill.db")
+    with contextlib.closing(sqlite3.connect(database)) as db:
+        db.execute(f"PRAGMA user_version = {present + 1}")
+    before = database.read_bytes()
+    command = [server.program, "serve", "--data", server.data, "--listen", LISTEN, "--config", server.config]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=30, check=False)
+    said = [line for line in done.stderr.splitlines() if "schema" in line]
+    holds(done.returncode not in (0, 101) and "panicked" not in done.stderr, f"{done.returncode} {done.stderr[-600:]}")
+    holds(len(said) == 1 and f"schema {present + 1}" in said[0] and f"knows {present}" in said[0] and str(copy) in said[0],
+          f"one line with both schemas and the copy: {done.stderr[-600:]}")
+    same(database.read_bytes(), before, "the file that was refused")
+    # Put back, the copy is what it was.
+    for path in server.data.glob("skill.db*"):
+        if path != copy:
+            path.unlink()
+    copy.rename(database)
+    server.start()
+    for run, state in known["runs"].items():
+        same(look(server, run)["status"], state, f"{run} of the copy")
+    server.stop()
+
+
+def place_for(path):
+    path.mkdir()
+    return path
+
+
+def write_older(data):
+    """The directory that a program of schema 1 left when it was killed in a call; see older/make.py."""
+    data.mkdir(mode=0o700)
+    for path in (OLDER / "data").iterdir():
+        target = data / path.name
+        if path.suffix == ".sql":
+            target = data / f"{path.stem}.db"
+            with contextlib.closing(sqlite3.connect(target)) as db:
+                db.executescript(path.read_text())
+                db.execute("PRAGMA user_version = 1")
+        else:
+            target.write_bytes(path.read_bytes())
+        target.chmod(0o600)
+
+
+def schema_of(path):
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        return db.execute("PRAGMA user_version").fetchone()[0]
+
+
 SCENARIOS = [
     ("idempotency keys (A119)", repeats),
     ("stopping (A108)", stopping),
     ("cancelling", cancelling),
+    ("a run that takes the process along (A120)", taken_along),
+    ("upgrade and roll back (A109)", upgrade),
     ("a crash while a call is under way", a_call_in_flight),
     ("recovery", recovery),
     ("a full disk (A103)", full_disk),
