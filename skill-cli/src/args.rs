@@ -6,8 +6,8 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     command::{
-        app, audit, call, config, connect, connection, connections, demo, key, plan, run, runs,
-        serve, tools,
+        app, audit, call, catalog, config, connect, connection, connections, demo, key, plan, run,
+        runs, serve, tools,
     },
     context::Global,
 };
@@ -38,6 +38,8 @@ enum Command {
     Runs(runs::Runs),
     #[command(subcommand)]
     Tools(tools::Tools),
+    #[command(subcommand)]
+    Catalog(catalog::Catalog),
     Connect(connect::Connect),
     Connections(connections::Connections),
     #[command(subcommand)]
@@ -63,6 +65,7 @@ impl Args {
             Command::Run(command) => command.run(global).await,
             Command::Runs(command) => command.run(global).await,
             Command::Tools(command) => command.run(global).await,
+            Command::Catalog(command) => command.run(global).await,
             Command::Connect(command) => command.run(global).await,
             Command::Connections(command) => command.run(global).await,
             Command::Connection(command) => command.run(global).await,

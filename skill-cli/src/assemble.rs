@@ -161,7 +161,7 @@ pub(crate) fn integrations(
 }
 
 /// The operator's own declarations: path and text.
-fn declarations(config: &Config, home: &Home) -> anyhow::Result<Vec<(String, String)>> {
+pub(crate) fn declarations(config: &Config, home: &Home) -> anyhow::Result<Vec<(String, String)>> {
     let standard = home.integrations();
     let directory = config.integrations.directory.as_deref();
     let entries = match fs::read_dir(directory.unwrap_or(&standard)) {
@@ -186,7 +186,7 @@ fn declarations(config: &Config, home: &Home) -> anyhow::Result<Vec<(String, Str
 }
 
 /// What the configuration says instead of the declarations, by slug.
-fn overrides(config: &Config) -> BTreeMap<String, Overrides> {
+pub(crate) fn overrides(config: &Config) -> BTreeMap<String, Overrides> {
     let changed = config.integrations.by_slug.iter().map(|(slug, settings)| {
         let mut overrides = Overrides::default();
         let texts = [

@@ -327,6 +327,14 @@ impl<'a> Table<'a> {
         self.expect(key, "a value that JSON has", json)
     }
 
+    /// The whole table as JSON.
+    pub fn whole(&self) -> Option<serde_json::Value> {
+        let members = self.tree.iter();
+        let members =
+            members.map(|(key, value)| Some((key.get_ref().to_string(), json(value.get_ref())?)));
+        members.collect::<Option<serde_json::Map<_, _>>>().map(serde_json::Value::Object)
+    }
+
     /// Reports every key that nobody asked for.
     pub fn end(&self) {
         let asked = self.asked.borrow();

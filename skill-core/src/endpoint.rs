@@ -45,6 +45,8 @@ pub struct EndpointInfo {
     pub status: Status,
     /// What it belongs to, among the endpoints of its integration: `issues`.
     pub group: Slug,
+    /// Parameters of a call that is worth showing.
+    pub example: Option<Map<String, Value>>,
     /// How it shows itself as a tool.
     pub tool: Form,
     /// The hash of everything above that changes what a call means.

@@ -3,7 +3,7 @@
 //! | Grammar | |
 //! |---|---|
 //! | template | text and places, in any order; `{{` and `}}` stand for braces |
-//! | place | `{name}`, `{space.name}`, or `{name...}` for a value of several path segments |
+//! | place | `{name}`, `{space.name}`, an expression of them, or `{name...}` for a value of several path segments |
 //! | name, space | letters, digits, `_` and `-` |
 //!
 //! A template is parsed once, into a list; nothing is ever searched and replaced. A filled-in value
@@ -11,10 +11,13 @@
 //! one value of a query, one line of a header ([`Address`], [`Template::header`]). A value is never
 //! read as a template.
 
+mod expression;
+
 use http::HeaderValue;
 use url::Url;
 use zeroize::Zeroizing;
 
+use self::expression::Expression;
 use crate::{
     error::{Error, Result},
     transport::target::{self, LONGEST, Target},
@@ -29,6 +32,23 @@ pub(crate) enum Piece {
     Value(String),
     /// A place for a value whose slashes separate segments of a path.
     Rest(String),
+    /// A place for what functions make of values.
+    Made(Expression),
+}
+
+/// What stands in a place.
+enum Filled<'a> {
+    As(&'a str),
+    Made(Zeroizing<String>),
+}
+
+impl Filled<'_> {
+    fn text(&self) -> &str {
+        match self {
+            Self::As(text) => text,
+            Self::Made(text) => text,
+        }
+    }
 }
 
 /// Text with places for values.
@@ -56,7 +76,7 @@ impl Template {
             if !literal.is_empty() {
                 pieces.push(Piece::Literal(std::mem::take(&mut literal)));
             }
-            pieces.push(place(name).ok_or_else(|| format!("`{{{name}}}` is no place"))?);
+            pieces.push(place(name)?);
             rest = after;
         }
         literal.push_str(rest);
@@ -77,15 +97,16 @@ impl Template {
 
     /// The names of its places, in order.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|piece| match piece {
-            Piece::Literal(_) => None,
-            Piece::Value(name) | Piece::Rest(name) => Some(name.as_str()),
+        self.0.iter().flat_map(|piece| match piece {
+            Piece::Literal(_) => Vec::new(),
+            Piece::Value(name) | Piece::Rest(name) => vec![name.as_str()],
+            Piece::Made(expression) => expression.names(),
         })
     }
 
     /// Whether it has no places.
     pub(crate) fn is_literal(&self) -> bool {
-        self.names().next().is_none()
+        self.0.iter().all(|piece| matches!(piece, Piece::Literal(_)))
     }
 
     /// The text with every value in its place.
@@ -94,13 +115,15 @@ impl Template {
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) naming the value that is missing.
     pub(crate) fn fill(&self, find: Find<'_, '_>) -> Result<Zeroizing<String>> {
         let found = self.0.iter().map(|piece| match piece {
-            Piece::Literal(text) => Ok(text.as_str()),
-            Piece::Value(name) | Piece::Rest(name) => found(find, name),
+            Piece::Literal(text) => Ok(Filled::As(text)),
+            Piece::Value(name) | Piece::Rest(name) => found(find, name).map(Filled::As),
+            Piece::Made(expression) => expression.fill(find).map(Filled::Made),
         });
         let parts = found.collect::<Result<Vec<_>>>()?;
         // Room enough that the text does not grow and leave copies behind.
-        let mut text = Zeroizing::new(String::with_capacity(parts.iter().map(|p| p.len()).sum()));
-        parts.into_iter().for_each(|part| text.push_str(part));
+        let length = parts.iter().map(|part| part.text().len()).sum();
+        let mut text = Zeroizing::new(String::with_capacity(length));
+        parts.iter().for_each(|part| text.push_str(part.text()));
         Ok(text)
     }
 
@@ -122,16 +145,26 @@ impl Template {
     }
 }
 
-fn place(name: &str) -> Option<Piece> {
-    let is_word = |word: &str| {
-        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-        !word.is_empty() && word.chars().all(fits)
-    };
-    if let Some(rest) = name.strip_suffix("...") {
-        return is_word(rest).then(|| Piece::Rest(rest.to_owned()));
+fn place(text: &str) -> Result<Piece, String> {
+    if is_name(text) {
+        return Ok(Piece::Value(text.to_owned()));
     }
-    let (space, word) = name.split_once('.').unwrap_or(("space", name));
-    (is_word(space) && is_word(word)).then(|| Piece::Value(name.to_owned()))
+    if let Some(rest) = text.strip_suffix("...").filter(|rest| is_word(rest)) {
+        return Ok(Piece::Rest(rest.to_owned()));
+    }
+    let made = Expression::parse(text).map(Piece::Made);
+    made.map_err(|what| format!("`{{{text}}}` is no place: {what}"))
+}
+
+/// Whether it is `name` or `space.name`.
+fn is_name(text: &str) -> bool {
+    let (space, word) = text.split_once('.').unwrap_or(("space", text));
+    is_word(space) && is_word(word)
+}
+
+fn is_word(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    !text.is_empty() && text.chars().all(fits)
 }
 
 fn found<'v>(find: Find<'_, 'v>, name: &str) -> Result<&'v str> {
@@ -262,6 +295,7 @@ impl Address {
                 host.pieces().iter().fold(String::new(), |text, piece| match piece {
                     Piece::Literal(literal) => text + literal,
                     Piece::Value(name) | Piece::Rest(name) => format!("{text}{{{name}}}"),
+                    Piece::Made(_) => text,
                 })
             }
         }
@@ -290,9 +324,10 @@ impl Address {
         }
         let mut target = Target::default();
         for segment in &self.segments {
-            match segment.names().next() {
-                None => target.literal(&segment.fill(find)?),
-                Some(name) => target.segment(name, &segment.fill(find)?)?,
+            let text = segment.fill(find)?;
+            match segment.is_literal() {
+                true => target.literal(&text),
+                false => target.segment(segment.names().next().unwrap_or("path"), &text)?,
             }
         }
         for (name, value) in &self.query {
@@ -328,6 +363,9 @@ fn origin(
         None => (authority, None),
     };
     let host = Template::parse(name)?;
+    if host.pieces().iter().any(|piece| matches!(piece, Piece::Made(_))) {
+        return Err(format!("`{name}`: expected a field of the connection in a host, no function"));
+    }
     let mut rules = Vec::new();
     for name in host.names() {
         let rule = rule(name).ok_or_else(|| {
@@ -360,7 +398,7 @@ fn segment(text: &str) -> Result<Template, String> {
     let template = Template::parse(text)?;
     let is_odd = |piece: &Piece| match piece {
         Piece::Literal(text) => text.contains(['%', '\\', '?', '#']) || text == "." || text == "..",
-        Piece::Value(_) => false,
+        Piece::Value(_) | Piece::Made(_) => false,
         Piece::Rest(_) => true,
     };
     if template.pieces().iter().any(is_odd) {

@@ -3,6 +3,7 @@
 pub(crate) mod app;
 pub(crate) mod audit;
 pub(crate) mod call;
+pub(crate) mod catalog;
 pub(crate) mod config;
 pub(crate) mod connect;
 pub(crate) mod connection;

@@ -6,6 +6,7 @@
 pub(crate) mod field;
 pub mod scheme;
 pub mod seal;
+pub(crate) mod span;
 mod vault;
 
 use std::{collections::BTreeMap, fmt, time::Duration};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, header};
 use jiff::{Timestamp, fmt::rfc2822};
 
 use crate::error::{Error, Retry};
@@ -30,12 +30,10 @@ pub(super) fn after_failure(error: &Error, may_repeat: bool) -> Verdict {
     }
 }
 
-/// After an answer. 429 and 503 with `Retry-After` are definite: nothing was done.
-pub(super) fn after_answer(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Verdict {
-    if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-        return Verdict::Keep;
-    }
-    retry_after(headers, now).map_or(Verdict::Keep, Verdict::Again)
+/// After an answer. A service that was too busy and says when to come back is definite: nothing was
+/// done.
+pub(super) fn after_answer(is_busy: bool, wait: Option<Duration>) -> Verdict {
+    wait.filter(|_| is_busy).map_or(Verdict::Keep, Verdict::Again)
 }
 
 /// `Retry-After` (RFC 9110 section 10.2.3): seconds or a date, between nothing and an hour. What
@@ -84,16 +82,9 @@ mod tests {
 
     #[test]
     fn only_definite_refusals_with_a_time_are_repeated() {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::RETRY_AFTER, "1".parse().unwrap());
-        let verdict = |status: u16, headers: &HeaderMap| {
-            after_answer(StatusCode::from_u16(status).unwrap(), headers, Timestamp::UNIX_EPOCH)
-        };
-        assert_eq!(verdict(429, &headers), Verdict::Again(Duration::from_secs(1)));
-        assert_eq!(verdict(503, &headers), Verdict::Again(Duration::from_secs(1)));
-        assert_eq!(verdict(503, &HeaderMap::new()), Verdict::Keep);
-        for status in [200, 400, 408, 500, 502, 504] {
-            assert_eq!(verdict(status, &headers), Verdict::Keep);
-        }
+        let second = Duration::from_secs(1);
+        assert_eq!(after_answer(true, Some(second)), Verdict::Again(second));
+        assert_eq!(after_answer(true, None), Verdict::Keep);
+        assert_eq!(after_answer(false, Some(second)), Verdict::Keep);
     }
 }

@@ -63,6 +63,15 @@ pub(super) struct Prepared<'a> {
     pub(super) gate: Option<&'a dyn Gate>,
 }
 
+/// What was sent, and what kind of answer came.
+struct Judged {
+    sent: Result<Response>,
+    /// The status of an answer that says that the access has ended.
+    refused: Option<StatusCode>,
+    /// Whether the service did nothing because it was asked too much.
+    is_busy: bool,
+}
+
 /// What a service answered.
 pub(crate) type Answered = (StatusCode, HeaderMap, Data);
 
@@ -97,7 +106,7 @@ impl Executor {
             let watch = Stopwatch::start();
             run.attempts += 1;
             let sent = self.send_once(&prepared, &grant.credential).await;
-            let (sent, refused) = self.judge(&**integration, sent).await;
+            let Judged { sent, refused, is_busy } = self.judge(&**integration, sent).await;
             run.timing.upstream += watch.elapsed();
             if let Some(status) = refused {
                 run.upstream_status = Some(status.as_u16());
@@ -108,8 +117,8 @@ impl Executor {
             }
             let (verdict, reason) = match &sent {
                 Ok(answer) => {
-                    let now = self.clock.now();
-                    (retry::after_answer(answer.status, &answer.headers, now), "refused")
+                    let wait = retry::retry_after(&answer.headers, self.clock.now());
+                    (retry::after_answer(is_busy, wait), "refused")
                 }
                 Err(error) => (retry::after_failure(error, prepared.may_repeat), "failed"),
             };
@@ -147,16 +156,13 @@ impl Executor {
         self.transport.send(request, prepared.deadline).await
     }
 
-    /// Tells the answers that say that the access has ended. Where that takes the body, the body is
-    /// read here, and handed on as it was.
-    async fn judge(
-        &self,
-        integration: &dyn Integration,
-        sent: Result<Response>,
-    ) -> (Result<Response>, Option<StatusCode>) {
+    /// Tells the answers that say that the access has ended, or that the service is too busy. Where
+    /// that takes the body, the body is read here, and handed on as it was.
+    async fn judge(&self, integration: &dyn Integration, sent: Result<Response>) -> Judged {
+        let failed = |error| Judged { sent: Err(error), refused: None, is_busy: false };
         let mut response = match sent {
             Ok(response) => response,
-            Err(error) => return (Err(error), None),
+            Err(error) => return failed(error),
         };
         let (status, mut said) = (response.status, None);
         if integration.reads_refusal(status) {
@@ -166,11 +172,12 @@ impl Executor {
                     said = is_short.then(|| serde_json::from_slice(&bytes).ok()).flatten();
                     response.body = Body::from(bytes);
                 }
-                Err(error) => return (Err(error), None),
+                Err(error) => return failed(error),
             }
         }
         let has_ended = integration.says_expired(status, said.as_ref());
-        (Ok(response), has_ended.then_some(status))
+        let is_busy = integration.says_busy(status, said.as_ref());
+        Judged { sent: Ok(response), refused: has_ended.then_some(status), is_busy }
     }
 
     /// After a 401: the renewed grant to try once more with, or `None` to hand the answer out.

@@ -19,7 +19,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     id::ExecutionId,
     integration::Integration,
-    name::{ActionName, OwnerId},
+    name::{ActionName, OwnerId, Slug},
     record::connection::{Fields, Revision},
 };
 
@@ -35,9 +35,32 @@ impl Executor {
         credential: &Credential,
         fields: &Fields,
     ) -> Result<Option<String>> {
-        let info = integration.info();
-        let Some(verification) = &info.verification else { return Ok(None) };
-        let name = ActionName { namespace: info.slug.clone(), name: verification.endpoint.clone() };
+        let Some(verification) = &integration.info().verification else { return Ok(None) };
+        let tried = self.try_out(integration, &verification.endpoint, (credential, fields)).await?;
+        let said = match &verification.profile {
+            None => tried,
+            // That the credential works is known by now, whatever it may look at.
+            Some(profile) => {
+                let asked = self.try_out(integration, profile, (credential, fields)).await;
+                asked.ok().flatten()
+            }
+        };
+        Ok(said.and_then(|said| match said.pointer(&verification.account) {
+            Some(Value::String(text)) => Some(text.clone()),
+            Some(Value::Number(number)) => Some(number.to_string()),
+            Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) | None => None,
+        }))
+    }
+
+    /// Calls an endpoint without parameters; what it answers, if that is JSON.
+    async fn try_out(
+        &self,
+        integration: &Arc<dyn Integration>,
+        endpoint: &Slug,
+        (credential, fields): (&Credential, &Fields),
+    ) -> Result<Option<Value>> {
+        let namespace = integration.info().slug.clone();
+        let name = ActionName { namespace, name: endpoint.clone() };
         let call = CallRequest::new(name.namespace.as_str(), name.name.as_str())?;
         let endpoint = integration
             .endpoint(name.name.canonical())
@@ -59,12 +82,7 @@ impl Executor {
         // Some services say no with status 200.
         let is_refused = integration.says_expired(status, said.as_ref());
         check_verified(if is_refused { StatusCode::UNAUTHORIZED } else { status })?;
-        let account = said.and_then(|data| match data.pointer(&verification.account) {
-            Some(Value::String(text)) => Some(text.clone()),
-            Some(Value::Number(number)) => Some(number.to_string()),
-            Some(Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) | None => None,
-        });
-        Ok(account)
+        Ok(said)
     }
 }
 

@@ -11,11 +11,11 @@ use url::Url;
 use super::{
     Integration, IntegrationInfo, Overrides, Verification, Verified,
     endpoint::{endpoint, revision},
-    expired::Expired,
     listing::Shared,
+    sign::Sign,
 };
 use crate::{
-    credential::{AuthScheme, Field, field, scheme},
+    credential::{AuthScheme, Field, field, scheme::Schemes},
     declaration::{Problem, Source, Table},
     endpoint::Endpoint,
     error::Result,
@@ -52,7 +52,20 @@ pub fn declared(
     text: &str,
     overrides: &Overrides,
 ) -> Result<Arc<dyn Integration>, Vec<Problem>> {
-    load(Source::new(file, text), (file, text), overrides)
+    declared_with(file, text, overrides, &Schemes::default())
+}
+
+/// As [`declared`], where `auth` may name one of `schemes` besides the known ones.
+///
+/// # Errors
+/// As [`declared`].
+pub fn declared_with(
+    file: &str,
+    text: &str,
+    overrides: &Overrides,
+    schemes: &Schemes,
+) -> Result<Arc<dyn Integration>, Vec<Problem>> {
+    load(Source::new(file, text), (file, text), (overrides, schemes))
 }
 
 /// As [`declared`], for a declaration that was checked when this crate was built.
@@ -61,29 +74,55 @@ pub(super) fn bundled(
     text: &str,
     overrides: &Overrides,
 ) -> Result<Arc<dyn Integration>, Vec<Problem>> {
-    load(Source::new(file, text).trusted(), (file, text), overrides)
+    load(Source::new(file, text).trusted(), (file, text), (overrides, &Schemes::default()))
+}
+
+/// The declaration `text` as it is in force: with what it extends, changed by `overrides`. Whether it
+/// makes an integration is [`declared`]'s to say.
+///
+/// # Errors
+/// What is no TOML, and a declaration to extend that there is not.
+pub fn effective(file: &str, text: &str, overrides: &Overrides) -> Result<Value, Vec<Problem>> {
+    let (source, unknown) = extending(Source::new(file, text), text);
+    source.read_with(&instead(overrides), |top| {
+        tell_unknown(top, unknown);
+        top.whole()
+    })
 }
 
 fn load(
     source: Source<'_>,
     (file, text): (&str, &str),
-    overrides: &Overrides,
+    (overrides, schemes): (&Overrides, &Schemes),
 ) -> Result<Arc<dyn Integration>, Vec<Problem>> {
     let slug = file.rsplit('/').next().unwrap_or(file).trim_end_matches(".toml").to_owned();
+    let (source, unknown) = extending(source, text);
+    source.read_with(&instead(overrides), |top| {
+        tell_unknown(top, unknown);
+        Some(Arc::new(read(&slug, top, schemes)?) as Arc<dyn Integration>)
+    })
+}
+
+/// The source with what `text` extends, and the name of a declaration that there is not.
+fn extending<'a>(source: Source<'a>, text: &str) -> (Source<'a>, Option<String>) {
     let (bases, unknown) = super::bases(text);
     let bases = bases.into_iter();
-    let source = bases.fold(source, |source, (file, text)| source.extending(file, text));
+    (bases.fold(source, |source, (file, text)| source.extending(file, text)), unknown)
+}
+
+fn tell_unknown(top: &Table<'_>, unknown: Option<String>) {
+    if let (Some(_), Some(name)) = (top.text("extends"), unknown) {
+        top.problem("extends", format!("there is no declaration `{name}` to extend"));
+    }
+}
+
+fn instead(overrides: &Overrides) -> BTreeMap<String, Vec<String>> {
     let mut instead = overrides.0.clone();
     if instead.contains_key("auth.authorize_url") && !instead.contains_key("auth.issuer") {
         // Another provider answers with another name than the declared one.
         instead.insert("auth.issuer".to_owned(), Vec::new());
     }
-    source.read_with(&instead, |top| {
-        if let (Some(_), Some(name)) = (top.text("extends"), unknown) {
-            top.problem("extends", format!("there is no declaration `{name}` to extend"));
-        }
-        Some(Arc::new(read(&slug, top)?) as Arc<dyn Integration>)
-    })
+    instead
 }
 
 /// Headers of every request: as they are, and with places for fields of the connection.
@@ -99,7 +138,8 @@ struct Declared {
     base: Address,
     fields: Vec<Field>,
     auth: Arc<dyn AuthScheme>,
-    expired: Vec<Expired>,
+    expired: Vec<Sign>,
+    busy: Vec<Sign>,
     endpoints: BTreeMap<Slug, Arc<dyn Endpoint>>,
 }
 
@@ -121,11 +161,17 @@ impl Integration for Declared {
     }
 
     fn says_expired(&self, status: StatusCode, body: Option<&Value>) -> bool {
-        self.auth.says_expired(status) || self.expired.iter().any(|rule| rule.fits(status, body))
+        self.auth.says_expired(status) || self.expired.iter().any(|sign| sign.fits(status, body))
+    }
+
+    fn says_busy(&self, status: StatusCode, body: Option<&Value>) -> bool {
+        matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+            || self.busy.iter().any(|sign| sign.fits(status, body))
     }
 
     fn reads_refusal(&self, status: StatusCode) -> bool {
-        !self.auth.says_expired(status) && self.expired.iter().any(|rule| rule.needs_body(status))
+        let mut signs = self.expired.iter().chain(&self.busy);
+        !self.auth.says_expired(status) && signs.any(|sign| sign.needs_body(status))
     }
 
     fn endpoint(&self, canonical: &str) -> Option<Arc<dyn Endpoint>> {
@@ -137,7 +183,7 @@ impl Integration for Declared {
     }
 }
 
-fn read(slug: &str, top: &Table<'_>) -> Option<Declared> {
+fn read(slug: &str, top: &Table<'_>, schemes: &Schemes) -> Option<Declared> {
     let slug = Slug::parse(slug)
         .inspect_err(|error| top.problem("", format!("the file's name is the slug: {error}")))
         .ok();
@@ -150,7 +196,7 @@ fn read(slug: &str, top: &Table<'_>) -> Option<Declared> {
     let base = base_url(top, &fields);
     let headers = headers(top, &fields);
     let auth = match top.table("auth") {
-        Some(auth) => scheme::declare(&auth, &fields),
+        Some(auth) => schemes.declare(&auth, &fields),
         None => {
             top.problem("auth", "expected a table `auth` with a `scheme`");
             None
@@ -158,7 +204,8 @@ fn read(slug: &str, top: &Table<'_>) -> Option<Declared> {
     };
     check_fields(top, &fields, auth.as_deref());
     let endpoints = endpoints(top, base.as_ref(), &headers);
-    let expired = top.tables("expired").iter().filter_map(Expired::declare).collect();
+    let signs = |key| top.tables(key).iter().filter_map(Sign::declare).collect();
+    let (expired, busy) = (signs("expired"), signs("busy"));
     let verification = top.table("verify").and_then(|table| verification(&table, &endpoints));
     top.end();
     let info = IntegrationInfo {
@@ -170,7 +217,7 @@ fn read(slug: &str, top: &Table<'_>) -> Option<Declared> {
         verified,
         verification,
     };
-    Some(Declared { info, base: base?, fields, auth: auth?, expired, endpoints })
+    Some(Declared { info, base: base?, fields, auth: auth?, expired, busy, endpoints })
 }
 
 fn verified(top: &Table<'_>) -> Option<Verified> {
@@ -230,13 +277,22 @@ fn verification(
     table: &Table<'_>,
     endpoints: &BTreeMap<Slug, Arc<dyn Endpoint>>,
 ) -> Option<Verification> {
+    let find = |key: &str, name: &str| {
+        let endpoint = Slug::parse(name).ok().filter(|slug| endpoints.contains_key(slug));
+        if endpoint.is_none() {
+            table.problem(key, format!("expected the name of an endpoint, got `{name}`"));
+        }
+        endpoint
+    };
     let (name, account) = (table.required_text("endpoint")?, table.text("account"));
+    let profile = table.text("profile").map(|name| find("profile", name));
     table.end();
-    let endpoint = Slug::parse(name).ok().filter(|slug| endpoints.contains_key(slug));
-    if endpoint.is_none() {
-        table.problem("endpoint", format!("expected the name of an endpoint, got `{name}`"));
-    }
-    Some(Verification { endpoint: endpoint?, account: account.unwrap_or_default().to_owned() })
+    let account = account.unwrap_or_default().to_owned();
+    let profile = match profile {
+        None => None,
+        Some(found) => Some(found?),
+    };
+    Some(Verification { endpoint: find("endpoint", name)?, profile, account })
 }
 
 fn endpoints(

@@ -60,24 +60,18 @@ pub(super) fn endpoint(
     let method = method(table);
     let path_text = table.required_text("path")?;
     let path = Path::parse(path_text).map_err(|what| table.problem("path", what)).ok()?;
-    let encoding = match table.text("body") {
-        None | Some("json") => Encoding::Json,
-        Some("form") => Encoding::Form,
-        Some(other) => {
-            table.problem("body", format!("`body`: expected `json` or `form`, got `{other}`"));
-            return None;
-        }
-    };
-    let method = method?;
+    let (encoding, method) = (encoding(table)?, method?);
     let mapped = mapped(table);
     let parameters = parameters(table, shared.params.as_ref(), &method);
     check_places(table, &path, &mapped, &parameters);
     let fixed = fixed(table, &method);
     check_names(table, encoding, &parameters, &fixed);
     let schema = compile(table, &parameters)?;
+    let example = listing::example(table, &schema);
+    let tool = tool::declare(table, shared.inputs.as_ref(), schema.as_value());
+    let summary = summary?.to_owned();
     let info = EndpointInfo {
         name: Slug::parse(key).ok()?,
-        summary: summary?.to_owned(),
         docs: table.text("docs").map(str::to_owned),
         path: path_text.to_owned(),
         class: class(table, &method)?,
@@ -91,7 +85,9 @@ pub(super) fn endpoint(
         rate_limit: listing::rate_limit(table),
         status: listing::status(table),
         group: listing::group(table, path_text)?,
-        tool: tool::declare(table, shared.inputs.as_ref(), schema.as_value()),
+        tool: tool.showing(&summary, example.as_ref()),
+        summary,
+        example,
         revision: String::new(),
         schema,
         method,
@@ -105,6 +101,17 @@ pub(super) fn endpoint(
         fixed,
         encoding,
     })
+}
+
+fn encoding(table: &Table<'_>) -> Option<Encoding> {
+    match table.text("body") {
+        None | Some("json") => Some(Encoding::Json),
+        Some("form") => Some(Encoding::Form),
+        Some(other) => {
+            table.problem("body", format!("`body`: expected `json` or `form`, got `{other}`"));
+            None
+        }
+    }
 }
 
 fn method(table: &Table<'_>) -> Option<Method> {

@@ -1,6 +1,8 @@
 //! What a declaration says of an endpoint beside how it is called.
 
-use crate::{declaration::Table, name::Slug, tool::Status};
+use serde_json::{Map, Value};
+
+use crate::{declaration::Table, name::Slug, schema::Schema, tool::Status};
 
 /// What endpoints share.
 #[derive(Debug)]
@@ -50,4 +52,25 @@ pub(super) fn group(table: &Table<'_>, path: &str) -> Option<Slug> {
     }
     let word = path.split('/').find_map(|segment| Slug::parse(&segment.to_lowercase()).ok());
     word.or_else(|| Slug::parse("general").ok())
+}
+
+/// A call that is worth showing. What was checked when this crate was built is not checked again.
+pub(super) fn example(table: &Table<'_>, schema: &Schema) -> Option<Map<String, Value>> {
+    let example = table.json("example")?;
+    let Value::Object(params) = &example else {
+        table.problem("example", "`example`: expected a table of parameters");
+        return None;
+    };
+    let known = schema.as_value().get("properties").and_then(Value::as_object);
+    let unknown = params.keys().find(|name| known.is_none_or(|known| !known.contains_key(*name)));
+    if let Some(name) = unknown {
+        table.problem("example", format!("`example`: there is no parameter `{name}`"));
+    }
+    if let (false, Err(error)) = (table.is_trusted(), schema.check(&example)) {
+        let first = error.field_details().first();
+        let issue = first.map(|detail| format!("`{}`: {}", detail.field, detail.issue));
+        let issue = issue.unwrap_or_else(|| error.message().to_owned());
+        table.problem("example", format!("`example`: {issue}"));
+    }
+    example.as_object().cloned()
 }

@@ -6,10 +6,10 @@
 
 mod declared;
 mod endpoint;
-mod expired;
 mod listing;
 mod parameter;
 mod path;
+mod sign;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -17,7 +17,7 @@ use http::StatusCode;
 use serde_json::Value;
 use url::Url;
 
-pub use self::declared::declared;
+pub use self::declared::{declared, declared_with, effective};
 use crate::{
     credential::{AuthScheme, Field},
     declaration::{Problem, Source},
@@ -31,7 +31,8 @@ use crate::{
 ///
 /// ```
 /// use skill_core::{integration::Verification, name::Slug};
-/// let verification = Verification { endpoint: Slug::parse("get_user")?, account: "/login".into() };
+/// let endpoint = Slug::parse("get_user")?;
+/// let verification = Verification { endpoint, profile: None, account: "/login".into() };
 /// assert_eq!(verification.account, "/login");
 /// # Ok::<(), skill_core::Error>(())
 /// ```
@@ -39,7 +40,10 @@ use crate::{
 pub struct Verification {
     /// The endpoint, which needs no parameters.
     pub endpoint: Slug,
-    /// Where in the answer the account's name stands (JSON Pointer, RFC 6901); may be empty.
+    /// The endpoint that tells whose account it is, when the one above does not; it needs no
+    /// parameters either.
+    pub profile: Option<Slug>,
+    /// Where in its answer the account's name stands (JSON Pointer, RFC 6901); may be empty.
     pub account: String,
 }
 
@@ -120,7 +124,13 @@ pub trait Integration: fmt::Debug + Send + Sync + 'static {
         self.auth().says_expired(status)
     }
 
-    /// Whether it takes the body of an answer with this status to say that.
+    /// Whether an answer says that the service did nothing because it was asked too much; `body` is
+    /// there under the same conditions.
+    fn says_busy(&self, status: StatusCode, _body: Option<&Value>) -> bool {
+        matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+    }
+
+    /// Whether it takes the body of an answer with this status to say one of these.
     fn reads_refusal(&self, _status: StatusCode) -> bool {
         false
     }
@@ -177,6 +187,13 @@ fn bases(text: &str) -> (Vec<(&'static str, &'static str)>, Option<String>) {
         next = Source::peek(text, "extends");
     }
     (found, None)
+}
+
+/// The file's name and the text of the bundled declaration of an integration, by the canonical form
+/// of its name.
+pub fn bundled_text(canonical: &str) -> Option<(&'static str, &'static str)> {
+    let mut all = BUNDLED.iter().copied();
+    all.find(|(file, _)| file.trim_end_matches(".toml").replace('_', "-") == canonical)
 }
 
 /// The integrations that come with this crate, each changed by what `overrides` has for its slug.

@@ -82,6 +82,9 @@ fn segment(text: &str) -> Result<Segment, String> {
                 ));
             }
             Piece::Value(_) | Piece::Rest(_) => value = Some(piece),
+            Piece::Made(_) => {
+                return Err(format!("`path`: expected the name of a parameter, got `{text}`"));
+            }
         }
     }
     match value {
@@ -101,6 +104,7 @@ fn segment(text: &str) -> Result<Segment, String> {
         Some(Piece::Value(name) | Piece::Literal(name)) => {
             Ok(Segment::One { before, name: name.clone(), after })
         }
+        Some(Piece::Made(_)) => Err(format!("`path`: `{text}` cannot stand in a path")),
     }
 }
 

@@ -53,6 +53,28 @@ fn the_bundled_endpoints_are_pinned() {
 }
 
 #[test]
+fn every_endpoint_shows_a_call_that_can_be_made() {
+    let fields = |integration: &Arc<dyn Integration>| {
+        let fields = integration.fields().iter().map(|field| (field.name.clone(), "x".to_owned()));
+        fields.collect::<Fields>()
+    };
+    for integration in all() {
+        let fields = fields(&integration);
+        for endpoint in integration.endpoints() {
+            let info = endpoint.info();
+            let whose = format!("{}/{}", integration.info().slug, info.name);
+            let Some(example) = &info.example else {
+                assert!(!info.tool.examples.is_empty(), "{whose} has no example");
+                continue;
+            };
+            let drafted = endpoint.request(example, &fields);
+            assert!(drafted.is_ok(), "{whose}: {:?}", drafted.err());
+            assert!(!info.tool.examples.is_empty(), "{whose}: the tool shows no example");
+        }
+    }
+}
+
+#[test]
 fn github_has_twelve_endpoints_or_more_each_documented() {
     let github = one("github");
     assert!(github.endpoints().count() >= 12);

@@ -338,8 +338,14 @@ impl Shared {
         match sent {
             Ok((status, headers, data)) => {
                 run.upstream_status = Some(status.as_u16());
+                let integration = &operation.integration;
                 let asked = retry_after(&headers, self.clock.now());
-                let (verdict, left) = (retry::of_answer(status), attempt.deadline.remaining());
+                let said = integration.reads_refusal(status).then(|| data.json().ok()).flatten();
+                let verdict = match integration.says_busy(status, said.as_ref()) {
+                    true => Verdict::Refused,
+                    false => retry::of_answer(status),
+                };
+                let left = attempt.deadline.remaining();
                 match self.again(verdict, Stand { left, ..stand }, asked) {
                     Some(wait) => Ended::Again(wait, "refused"),
                     None => Ended::Over(Outcome::Answer { status, data }),

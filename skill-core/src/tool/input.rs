@@ -122,6 +122,31 @@ impl Template {
         schema
     }
 
+    /// Takes the value of the parameter apart; `None` when it was not joined by this template.
+    fn take_apart(&self, value: &Value, inputs: &mut Map<String, Value>) -> Option<()> {
+        if let Some(name) = self.alone() {
+            inputs.insert(name.to_owned(), value.clone());
+            return Some(());
+        }
+        let mut rest = value.as_str()?;
+        let mut pieces = self.0.iter().peekable();
+        while let Some(piece) = pieces.next() {
+            match (piece, pieces.peek()) {
+                (Piece::Text(text), _) => rest = rest.strip_prefix(text.as_str())?,
+                (Piece::Input(name, _), Some(Piece::Text(next))) => {
+                    let (part, after) = rest.split_at(rest.find(next.as_str())?);
+                    inputs.insert(name.clone(), part.into());
+                    rest = after;
+                }
+                (Piece::Input(name, _), _) => {
+                    inputs.insert(name.clone(), rest.into());
+                    rest = "";
+                }
+            }
+        }
+        rest.is_empty().then_some(())
+    }
+
     /// The value of the parameter; `None` when none of the inputs is given.
     fn fill(&self, inputs: &Map<String, Value>) -> Result<Option<Value>> {
         if let Some(name) = self.alone() {
@@ -225,6 +250,21 @@ impl Inputs {
         Ok(schema)
     }
 
+    /// The inputs for these parameters; `None` when no inputs make them.
+    pub fn given(&self, params: &Map<String, Value>) -> Option<Map<String, Value>> {
+        let mut inputs = params.clone();
+        for (parameter, feed) in &self.0 {
+            let value = inputs.remove(parameter);
+            match (feed, value) {
+                (Feed::Fixed(_), _) | (Feed::Inputs(_), None) => {}
+                (Feed::Inputs(template), Some(value)) => {
+                    template.take_apart(&value, &mut inputs)?;
+                }
+            }
+        }
+        Some(inputs)
+    }
+
     /// The parameters for these inputs.
     ///
     /// # Errors
@@ -319,6 +359,21 @@ mod tests {
         assert_eq!(Value::Object(params), json!({"repo": "a/b", "per_page": 5, "state": "open"}));
         let params = made.params(map(&json!({"per_page": 7, "other": 1}))).unwrap();
         assert_eq!(Value::Object(params), json!({"state": "open", "other": 1}));
+    }
+
+    #[test]
+    fn parameters_become_the_inputs_that_make_them() {
+        let made = inputs(&[("repo", "{owner}/{name}"), ("per_page", "{most}")]);
+        let params = map(&json!({"repo": "a/b", "per_page": 5, "state": "open"}));
+        let given = made.given(&params).unwrap();
+        assert_eq!(
+            Value::Object(given.clone()),
+            json!({
+                "owner": "a", "name": "b", "most": 5, "state": "open",
+            })
+        );
+        assert_eq!(made.params(given).unwrap(), params);
+        assert_eq!(made.given(&map(&json!({"repo": "a"}))), None, "nothing makes this");
     }
 
     #[test]

@@ -144,3 +144,15 @@ pub struct Form {
     /// Calls that show how it is used.
     pub examples: Vec<Example>,
 }
+
+impl Form {
+    /// With a call of the action as its example, called `name`, unless it has some already.
+    #[must_use]
+    pub fn showing(mut self, name: &str, params: Option<&Map<String, Value>>) -> Self {
+        let input = params.filter(|_| self.examples.is_empty() && !self.is_hidden);
+        if let Some(input) = input.and_then(|params| self.inputs.given(params)) {
+            self.examples.push(Example { name: name.to_owned(), input, output: None });
+        }
+        self
+    }
+}

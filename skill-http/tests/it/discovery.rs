@@ -82,7 +82,7 @@ async fn the_list_says_what_there_is_and_who_is_connected() {
     };
     let keyed = json!({
         "slug": "keyed", "name": "Keyed", "description": "A test.", "auth_type": "api_key",
-        "connected": false, "endpoint_count": 2, "docs": null,
+        "connected": false, "endpoint_count": 2, "docs": null, "verified": null,
     });
     assert_eq!(of("keyed"), keyed);
     assert_eq!(of("github")["auth_type"], "oauth2");

@@ -37,7 +37,7 @@ pub struct ClientCredentials {
 pub(super) fn declare(auth: &Table<'_>, fields: &[Field]) -> Option<Arc<dyn AuthScheme>> {
     let names = Names::new(fields, &["client.id", "client.secret"]);
     let endpoint = TokenEndpoint::declare(auth, &names)?;
-    let parameters = names.templates(auth, "token_parameters");
+    let parameters = names.clone().moment().templates(auth, "token_parameters");
     let kept = endpoint.kept().map(str::to_owned).collect::<Vec<_>>();
     let names = names.credential(kept.iter().map(String::as_str));
     let separator = auth.text("scope_separator").unwrap_or(" ");

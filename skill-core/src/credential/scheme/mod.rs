@@ -20,7 +20,7 @@ mod request;
 mod signature;
 mod steps;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderValue;
@@ -60,18 +60,83 @@ const TABLE: &[(&str, Declare)] = &[
     ("steps", steps::declare),
 ];
 
-/// Reads the `[auth]` table of a declaration whose connections have `fields`; `None` after noting
-/// what is wrong with it.
-pub(crate) fn declare(auth: &Table<'_>, fields: &[Field]) -> Option<Arc<dyn AuthScheme>> {
-    let kind = auth.required_text("scheme")?;
-    let Some((_, declare)) = TABLE.iter().find(|(name, _)| *name == kind) else {
-        let known = TABLE.iter().map(|(name, _)| *name).collect::<Vec<_>>().join("`, `");
-        auth.problem("scheme", format!("`scheme`: expected one of `{known}`, got `{kind}`"));
-        return None;
-    };
-    let scheme = declare(auth, fields)?;
-    auth.end();
-    Some(scheme)
+/// Reads the `[auth]` table of a declaration that names a scheme of an embedding program.
+type Own = Arc<dyn Fn(&Table<'_>, &[Field]) -> Option<Arc<dyn AuthScheme>> + Send + Sync>;
+
+/// Schemes of an embedding program, for declarations that need what no declaration can say.
+///
+/// Each has a name, and a function that reads the `[auth]` table of a declaration whose `scheme` is
+/// that name. The function notes what is wrong in the table; keys that it does not ask for are
+/// problems by themselves.
+///
+/// ```
+/// use std::sync::Arc;
+/// use skill_core::{credential::scheme::{Bearer, Schemes}, integration::{self, Overrides}};
+///
+/// let schemes = Schemes::default().with("acme_session", |auth, _fields| {
+///     auth.required_text("realm")?;
+///     Some(Arc::new(Bearer::new()))
+/// });
+/// let text = r#"
+/// name = "Acme"
+/// description = "Signed in a way of its own."
+/// base_url = "https://acme.example.com"
+/// auth = { scheme = "acme_session", realm = "shop" }
+/// endpoints.ping = { summary = "Ping", method = "GET", path = "/ping" }
+/// "#;
+/// let acme = integration::declared_with("acme.toml", text, &Overrides::default(), &schemes);
+/// assert!(acme.is_ok());
+/// assert!(integration::declared("acme.toml", text, &Overrides::default()).is_err());
+/// ```
+#[derive(Clone, Default)]
+pub struct Schemes(BTreeMap<String, Own>);
+
+impl fmt::Debug for Schemes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.keys()).finish()
+    }
+}
+
+impl Schemes {
+    /// Adds a scheme, in the place of the one that has this name already.
+    #[must_use]
+    pub fn with(
+        mut self,
+        name: &str,
+        read: impl Fn(&Table<'_>, &[Field]) -> Option<Arc<dyn AuthScheme>> + Send + Sync + 'static,
+    ) -> Self {
+        self.0.insert(name.to_owned(), Arc::new(read));
+        self
+    }
+
+    /// Reads the `[auth]` table of a declaration whose connections have `fields`; `None` after
+    /// noting what is wrong with it.
+    pub(crate) fn declare(
+        &self,
+        auth: &Table<'_>,
+        fields: &[Field],
+    ) -> Option<Arc<dyn AuthScheme>> {
+        let kind = auth.required_text("scheme")?;
+        let scheme = match (self.0.get(kind), TABLE.iter().find(|(name, _)| *name == kind)) {
+            (Some(own), _) => own(auth, fields)?,
+            (None, Some((_, declare))) => declare(auth, fields)?,
+            (None, None) => {
+                let known = TABLE.iter().map(|(name, _)| *name);
+                let known = known.chain(self.0.keys().map(String::as_str));
+                let known = known.collect::<Vec<_>>().join("`, `");
+                let what = format!("`scheme`: expected one of `{known}`, got `{kind}`");
+                auth.problem("scheme", what);
+                return None;
+            }
+        };
+        auth.end();
+        Some(scheme)
+    }
+}
+
+#[cfg(test)]
+fn declare(auth: &Table<'_>, fields: &[Field]) -> Option<Arc<dyn AuthScheme>> {
+    Schemes::default().declare(auth, fields)
 }
 
 /// Makes a credential of what was filled in: strings, the required ones all there, nothing else.

@@ -3,11 +3,40 @@
 use http::HeaderName;
 
 use crate::{
-    credential::{Client, Credential, Exchange, Field},
+    credential::{Client, Credential, Exchange, Field, Moment},
     declaration::Table,
     record::connection::Fields,
     template::{Address, Template},
 };
+
+/// What templates may name of the moment.
+const MOMENT: [&str; 4] = ["moment.seconds", "moment.milliseconds", "moment.time", "moment.nonce"];
+
+/// The words of a moment.
+pub(super) struct Words([String; 4]);
+
+impl Words {
+    pub(super) fn of(at: &Moment) -> Self {
+        let seconds = at.now.as_second();
+        let whole = jiff::Timestamp::from_second(seconds).unwrap_or(at.now);
+        Self([
+            seconds.to_string(),
+            at.now.as_millisecond().to_string(),
+            whole.to_string(),
+            data_encoding::HEXLOWER.encode(&at.nonce),
+        ])
+    }
+
+    pub(super) fn pairs(&self) -> [(&'static str, &str); 4] {
+        let [seconds, milliseconds, time, nonce] = &self.0;
+        [
+            (MOMENT[0], seconds.as_str()),
+            (MOMENT[1], milliseconds.as_str()),
+            (MOMENT[2], time.as_str()),
+            (MOMENT[3], nonce.as_str()),
+        ]
+    }
+}
 
 /// What the templates of a table may name: fields of the connection as they are, and everything
 /// else with its space, as `credential.api_key`.
@@ -25,6 +54,12 @@ impl<'a> Names<'a> {
     /// With the parts of a credential.
     pub(super) fn credential<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
         self.others.extend(names.into_iter().map(|name| format!("credential.{name}")));
+        self
+    }
+
+    /// With the words of the moment.
+    pub(super) fn moment(mut self) -> Self {
+        self.others.extend(MOMENT.map(str::to_owned));
         self
     }
 

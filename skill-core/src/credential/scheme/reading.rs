@@ -3,32 +3,25 @@
 
 use std::time::Duration;
 
-use http::{StatusCode, header};
+use http::{HeaderMap, HeaderName, StatusCode, header};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use crate::{
-    credential::{Answer, Credential, Field, Step},
+    credential::{Answer, Credential, Field, Step, span::Unit},
     declaration::Table,
     error::{Error, ErrorKind, Result, Retry},
 };
 
+/// What stands before the name of a header where a pointer would stand.
+const HEADER: &str = "header:";
 /// The largest answer that is read.
 const LARGEST: usize = 64 * 1024;
 /// The longest life that is believed.
-const LONGEST_LIFE: u64 = 10 * 365 * 24 * 3600;
+const LONGEST_LIFE: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// Error codes that say that a grant is gone. The second is GitHub's.
 const GONE: [&str; 2] = ["invalid_grant", "bad_refresh_token"];
-
-/// How an answer says when the access ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unit {
-    /// In so many of these.
-    Milliseconds(u64),
-    /// At a time: RFC 3339, or seconds or milliseconds since 1970.
-    Time,
-}
 
 /// Where the parts of an answer stand, as JSON Pointers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +77,7 @@ impl Reading {
         let mut reading = Self::nothing();
         if let Some(keep) = table.table("keep") {
             let all =
-                keep.keys().filter_map(|key| Some((key.to_owned(), pointer(&keep, key)?, true)));
+                keep.keys().filter_map(|key| Some((key.to_owned(), place(&keep, key)?, true)));
             reading.keep = all.collect();
         }
         if let Some(capture) = table.table("capture") {
@@ -98,17 +91,7 @@ impl Reading {
             }
         }
         reading.expires = pointer(table, "expires");
-        reading.unit = match table.text("expires_unit") {
-            None | Some("s") => Unit::Milliseconds(1000),
-            Some("ms") => Unit::Milliseconds(1),
-            Some("min") => Unit::Milliseconds(60_000),
-            Some("time") => Unit::Time,
-            Some(other) => {
-                let expected = "`expires_unit`: expected `s`, `ms`, `min` or `time`";
-                table.problem("expires_unit", format!("{expected}, got `{other}`"));
-                Unit::Time
-            }
-        };
+        reading.unit = Unit::declare(table, "expires_unit");
         let lifetime = table.count("lifetime_s");
         reading.lifetime = lifetime.map(|seconds| Duration::from_secs(u64::from(seconds)));
         if let Some(at) = pointer(table, "error") {
@@ -134,8 +117,15 @@ impl Reading {
         if answer.status.is_server_error() || answer.body.len() > LARGEST {
             return Err(unusable("a server error or an oversized answer", answer.status));
         }
-        let Some(said) = said(answer) else {
-            return Err(unusable("an answer that is neither JSON nor a form", answer.status));
+        let in_headers =
+            self.capture.is_empty() && self.keep.iter().all(|(_, at, _)| at.starts_with(HEADER));
+        let said = match said(answer) {
+            Some(said) => said,
+            None if in_headers && answer.status.is_success() => Value::Null,
+            None => {
+                let what = "an answer that is neither JSON nor a form";
+                return Err(unusable(what, answer.status));
+            }
         };
         // Some providers say no with status 200.
         if let Some(code) = said.pointer(&self.error).and_then(error_code) {
@@ -146,9 +136,12 @@ impl Reading {
         }
         let mut credential = known.clone();
         for (name, at, is_required) in &self.keep {
-            let token = said.pointer(at).and_then(Value::as_str).filter(|text| !text.is_empty());
-            match token {
-                Some(token) if is_token(token) => credential.put(name, token.into()),
+            let token = match at.strip_prefix(HEADER) {
+                Some(name) => headed(&answer.headers, name),
+                None => said.pointer(at).and_then(Value::as_str).map(str::to_owned),
+            };
+            match token.filter(|text| !text.is_empty()) {
+                Some(token) if is_token(&token) => credential.put(name, token.into()),
                 None if !is_required => {}
                 Some(_) | None => {
                     return Err(unusable("an answer without a usable token", answer.status));
@@ -185,27 +178,18 @@ impl Reading {
 
     /// How long the access lives.
     fn life(&self, value: &Value, now: Timestamp) -> Option<Duration> {
-        let number = match value {
-            Value::Number(number) => number.as_u64().or_else(|| number.as_f64().map(|n| n as u64)),
-            Value::String(text) => text.trim().parse().ok(),
+        let text = match value {
+            Value::Number(number) => number.to_string(),
+            Value::String(text) => text.clone(),
             Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
         };
-        let life = match self.unit {
-            Unit::Milliseconds(unit) => number?.checked_mul(unit)?,
-            Unit::Time => {
-                let end = match number {
-                    // Seconds have ten digits until the year 2286.
-                    Some(n) if n >= 100_000_000_000 => {
-                        Timestamp::from_millisecond(n as i64).ok()?
-                    }
-                    Some(n) => Timestamp::from_second(n as i64).ok()?,
-                    None => value.as_str()?.parse::<Timestamp>().ok()?,
-                };
-                u64::try_from(end.duration_since(now).as_millis()).unwrap_or(1)
-            }
+        let life = match (self.unit.span(&text, now)?, self.unit) {
+            // What is over already is over, and not unlimited.
+            (Duration::ZERO, Unit::Time) => Duration::from_millis(1),
+            (life, _) => life,
         };
         // Zero means "does not end" where providers send it at all.
-        (life > 0).then(|| Duration::from_millis(life.min(LONGEST_LIFE * 1000)))
+        (!life.is_zero()).then(|| life.min(LONGEST_LIFE))
     }
 
     /// What an error code of RFC 6749 section 5.2 means for the connection.
@@ -220,6 +204,26 @@ impl Reading {
             _ => Err(unusable("a refusal", status)),
         }
     }
+}
+
+/// A JSON Pointer under a key, or the name of a header.
+fn place(table: &Table<'_>, key: &str) -> Option<String> {
+    let text = table.text(key)?;
+    let Some(name) = text.strip_prefix(HEADER) else { return pointer(table, key) };
+    let name = HeaderName::try_from(name);
+    let name = name.map_err(|_| table.problem(key, format!("`{key}`: `{text}` is no header")));
+    name.ok().map(|name| format!("{HEADER}{name}"))
+}
+
+/// What a header says; of cookies the names and values, as they go back (RFC 6265 section 5.4).
+fn headed(headers: &HeaderMap, name: &str) -> Option<String> {
+    let texts = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    if name != header::SET_COOKIE.as_str() {
+        return texts.into_iter().next().map(str::to_owned);
+    }
+    let pairs = texts.filter_map(|text| text.split(';').next()).map(str::trim);
+    let pairs = pairs.collect::<Vec<_>>();
+    (!pairs.is_empty()).then(|| pairs.join("; "))
 }
 
 /// A JSON Pointer under a key.

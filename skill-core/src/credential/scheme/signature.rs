@@ -50,7 +50,7 @@ pub struct Signature {
 }
 
 /// What the signed text may name of a request, and of the moment.
-const REQUEST: [&str; 9] = [
+const REQUEST: [&str; 10] = [
     "request.method",
     "request.host",
     "request.path",
@@ -60,6 +60,7 @@ const REQUEST: [&str; 9] = [
     "request.body_sha256",
     "moment.seconds",
     "moment.milliseconds",
+    "moment.time",
 ];
 const NONCE: &str = "moment.nonce";
 
@@ -171,6 +172,7 @@ impl AuthScheme for Signature {
         let (seconds, nonce) =
             (at.now.as_second().to_string(), data_encoding::HEXLOWER.encode(&at.nonce));
         let milliseconds = at.now.as_millisecond().to_string();
+        let whole = jiff::Timestamp::from_second(at.now.as_second()).unwrap_or(at.now).to_string();
         let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
         let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
         let method = request.method.to_string();
@@ -184,6 +186,7 @@ impl AuthScheme for Signature {
             &digest,
             &seconds,
             &milliseconds,
+            &whole,
         ];
         let mut others = REQUEST.into_iter().zip(known).collect::<Vec<_>>();
         others.push((NONCE, &nonce));

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{
     accept_fields, credential_fields,
-    names::{Names, Values},
+    names::{Names, Values, Words},
     names_of,
     placement::Placement,
     reading::Reading,
@@ -37,7 +37,7 @@ pub(super) fn declare(auth: &Table<'_>, fields: &[Field]) -> Option<Arc<dyn Auth
     let (mut steps, tables) = (Vec::new(), auth.tables("steps"));
     let count = tables.len();
     for table in tables {
-        let request = Request::declare(&table, &names);
+        let request = Request::declare(&table, &names.clone().moment());
         let reading = Reading::declare(&table, fields);
         table.end();
         names = names.credential(reading.kept());
@@ -53,7 +53,8 @@ pub(super) fn declare(auth: &Table<'_>, fields: &[Field]) -> Option<Arc<dyn Auth
 impl Steps {
     fn step(&self, at: usize, exchange: &Exchange<'_>, credential: Credential) -> Result<Step> {
         let Some((request, _)) = self.steps.get(at) else { return Ok(Step::Done(credential)) };
-        let values = Values::of(exchange, &credential);
+        let words = Words::of(&exchange.at);
+        let values = Values { others: &words.pairs(), ..Values::of(exchange, &credential) };
         let request = request.fill(&|name| values.find(name))?;
         Ok(Step::Send(request, Progress { step: at, credential }))
     }

@@ -216,3 +216,55 @@ fn a_declaration_extends_a_bundled_one_and_says_what_differs() {
     let problems = declared("x.toml", text, &Overrides::default()).unwrap_err();
     assert!(problems.iter().all(|p| p.file == "github.toml"), "{problems:?}");
 }
+
+const BUSY: &str = r#"
+[[busy]]
+status = 403
+at = "/error/errors/0/reason"
+is = ["rateLimitExceeded"]
+
+[[busy]]
+status = 403
+at = "/message"
+like = "(?i)rate limit"
+"#;
+
+#[test]
+fn a_service_says_in_its_own_way_that_it_is_busy() {
+    let text = GOOD.replacen("\n[params.repo]", &format!("{BUSY}\n[params.repo]"), 1);
+    let tasks = load(&text).unwrap();
+    let busy = json!({"error": {"errors": [{"reason": "rateLimitExceeded"}]}});
+    let refused = json!({"error": {"errors": [{"reason": "forbidden"}]}});
+    assert!(tasks.reads_refusal(StatusCode::FORBIDDEN) && !tasks.reads_refusal(StatusCode::OK));
+    assert!(tasks.says_busy(StatusCode::FORBIDDEN, Some(&busy)));
+    assert!(!tasks.says_busy(StatusCode::FORBIDDEN, Some(&refused)));
+    assert!(!tasks.says_busy(StatusCode::FORBIDDEN, None));
+    let said = json!({"message": "You have exceeded a secondary rate limit."});
+    assert!(tasks.says_busy(StatusCode::FORBIDDEN, Some(&said)));
+    assert!(!tasks.says_busy(StatusCode::FORBIDDEN, Some(&json!({"message": "Not yours."}))));
+    assert!(tasks.says_busy(StatusCode::TOO_MANY_REQUESTS, None));
+}
+
+#[test]
+fn an_example_is_held_to_the_parameters() {
+    let with = |example: &str| {
+        let summary = "summary = \"List tasks\"";
+        load(&GOOD.replace(summary, &format!("{summary}\nexample = {example}")))
+    };
+    let tasks = with("{ day = 7, tag = [\"a\"] }").unwrap();
+    let endpoint = tasks.endpoint("list-tasks").unwrap();
+    let example = endpoint.info().example.clone().unwrap();
+    assert_eq!(example["day"], 7);
+    let shown = &endpoint.info().tool.examples[0];
+    assert_eq!((shown.name.as_str(), &shown.input), ("List tasks", &example));
+    let line = 1 + GOOD.lines().position(|line| line == "summary = \"List tasks\"").unwrap() + 1;
+    for (wrong, issue) in [
+        ("{ day = \"x\" }", "`example`: `day`: expected type integer"),
+        ("{ tag = [\"a\"] }", "day"),
+        ("{ day = 7, week = 2 }", "there is no parameter `week`"),
+        ("[1]", "expected a table"),
+    ] {
+        let problems = with(wrong).unwrap_err();
+        assert!(problems.iter().any(|p| p.what.contains(issue) && p.line == line), "{problems:?}");
+    }
+}

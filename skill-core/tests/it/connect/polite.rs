@@ -30,7 +30,11 @@ path = "/me"
 "#;
 
 async fn world() -> World {
-    let polite = declared("polite.toml", POLITE, &Overrides::default()).unwrap();
+    world_of(POLITE).await
+}
+
+async fn world_of(text: &str) -> World {
+    let polite = declared("polite.toml", text, &Overrides::default()).unwrap();
     let store = Arc::new(MemoryStore::new());
     let world = World::with(store, |builder| builder.integrations([polite.clone()])).await;
     let system = skill_core::record::app::Holder::System;
@@ -66,4 +70,27 @@ async fn a_credential_that_is_refused_with_status_200_is_not_taken() {
     let connector = world.engine.connector();
     let refused = connector.hand_over(&world.caller, &slug("polite"), &given, None).await;
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+#[tokio::test]
+async fn another_call_may_tell_whose_account_it_is_and_refuses_nothing() {
+    let text =
+        POLITE.replace("account = \"/login\"", "profile = \"get_profile\"\naccount = \"/name\"");
+    let text = format!(
+        "{text}\n[endpoints.get_profile]\nsummary = \"Tell my name\"\nmethod = \"GET\"\n\
+         path = \"/profile\"\n"
+    );
+    for (status, body, name) in
+        [(200, r#"{"name":"Ada"}"#, Some("Ada")), (403, r#"{"message":"no"}"#, None)]
+    {
+        let world = world_of(&text).await;
+        world.script.on(move |sent| match sent.url.path() {
+            "/profile" => answer(status, body),
+            _ => me(),
+        });
+        let given = members(json!({"access_token": "first"}));
+        let connector = world.engine.connector();
+        let made = connector.hand_over(&world.caller, &slug("polite"), &given, None).await.unwrap();
+        assert_eq!(made.account.as_deref(), name);
+    }
 }

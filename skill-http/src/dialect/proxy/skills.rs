@@ -8,6 +8,7 @@ use skill_core::{
     Error,
     access::{Caller, Intent, authorize},
     catalog::{Action, Catalog, title},
+    integration::Verified,
     name::{ActionName, Slug},
     record::{connection::Status, scope::Scope},
     schema::parameters,
@@ -59,6 +60,10 @@ fn integration_schema() -> Value {
             "connected": {"type": "boolean", "description": "Whether the caller can call it now."},
             "endpoint_count": {"type": "integer"},
             "docs": {"type": ["string", "null"], "format": "uri"},
+            "verified": {
+                "enum": ["described", "mocked", "live", null],
+                "description": "How far its declaration is proven.",
+            },
         },
     })
 }
@@ -114,6 +119,7 @@ pub(super) struct Shelf {
     pub(super) name: String,
     pub(super) description: String,
     pub(super) docs: Option<String>,
+    pub(super) verified: Option<Verified>,
     pub(super) auth: &'static str,
     pub(super) needs_connection: bool,
     /// The actions that the caller may call.
@@ -135,6 +141,7 @@ impl Shelf {
                 description: format!("Skills: {name}."),
                 name,
                 docs: None,
+                verified: None,
                 auth: "none",
                 needs_connection: false,
                 actions,
@@ -147,6 +154,7 @@ impl Shelf {
             name: info.name.clone(),
             description: info.description.clone(),
             docs: info.docs.clone(),
+            verified: info.verified,
             auth: auth.kind(),
             needs_connection: auth.needs_connection(),
             actions,
@@ -163,6 +171,7 @@ impl Shelf {
             "connected": !self.needs_connection || connected.contains(&self.slug),
             "endpoint_count": self.actions.len(),
             "docs": self.docs,
+            "verified": self.verified.map(Verified::as_str),
         })
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use skill_core::{
     Error,
     catalog::{Catalog, Tool, ToolFilter},
+    integration::Verified,
     name::ActionName,
     schema::{Parameter, parameters},
     tool::{Category, Status},
@@ -41,6 +42,10 @@ pub(super) fn routes() -> Vec<Route> {
     details["properties"]["inputs_schema"] =
         json!({"type": "object", "description": "The JSON Schema of the inputs."});
     details["properties"]["documentation"] = json!({"type": ["string", "null"]});
+    details["properties"]["verified"] = json!({
+        "enum": ["described", "mocked", "live", null],
+        "description": "How far the declaration of its integration is proven.",
+    });
     let showing = Operation::new("show_tool", "Tell everything about a tool")
         .answer(200, "The tool", details)
         .errors(&[400, 401, 403, 404, 429, 500, 503]);
@@ -160,6 +165,10 @@ async fn show(cx: Context) -> Result<Reply, Failure> {
     answer["examples"] = examples.collect();
     answer["documentation"] = tool.documentation.clone().into();
     answer["inputs_schema"] = tool.inputs().clone();
+    let catalog = cx.app.engine.catalog();
+    let integration = catalog.integration(&tool.action.namespace);
+    let verified = integration.and_then(|integration| integration.info().verified);
+    answer["verified"] = verified.map(Verified::as_str).into();
     Ok(Reply::json(StatusCode::OK, &answer))
 }
 

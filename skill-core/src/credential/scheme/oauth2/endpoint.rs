@@ -9,7 +9,7 @@ use crate::{
         scheme::{
             basic_header,
             key::{Algorithm, Key, assertion},
-            names::{Names, Values},
+            names::{Names, Values, Words},
             reading::Reading,
             request::{Encoding, Request},
         },
@@ -80,7 +80,7 @@ impl TokenEndpoint {
                 return None;
             }
         };
-        let token_headers = names.templates(auth, "token_headers").into_iter();
+        let token_headers = names.clone().moment().templates(auth, "token_headers").into_iter();
         let headers = token_headers.filter_map(|(name, value)| {
             let problem = |_| auth.problem("token_headers", format!("`{name}` is no header name"));
             Some((HeaderName::try_from(&name).map_err(problem).ok()?, value))
@@ -124,7 +124,9 @@ impl TokenEndpoint {
         client: &Client,
         (exchange, known): (&Exchange<'_>, &Credential),
     ) -> Result<Outgoing> {
-        let values = Values { client: Some(client), ..Values::of(exchange, known) };
+        let words = Words::of(&exchange.at);
+        let others = &words.pairs();
+        let values = Values { client: Some(client), others, ..Values::of(exchange, known) };
         let find = |name: &str| values.find(name);
         let url = ask.url.unwrap_or(&self.url).fill(&find)?;
         let more = ask.more.iter().map(|(name, value)| Ok((name, value.fill(&find)?)));
@@ -198,7 +200,8 @@ impl TokenEndpoint {
             !(is_answered || (follow.is_once && is_renewal))
         });
         let Some((at, follow)) = next else { return Ok(Step::Done(credential)) };
-        let values = Values::of(exchange, &credential);
+        let words = Words::of(&exchange.at);
+        let values = Values { others: &words.pairs(), ..Values::of(exchange, &credential) };
         let request = follow.request.fill(&|name| values.find(name))?;
         Ok(Step::Send(request, Progress { step: at + 1, credential }))
     }
@@ -223,7 +226,7 @@ fn client_auth(auth: &Table<'_>) -> Option<ClientAuth> {
 
 /// Reads `[[auth.then]]`; each may name what those before it gave.
 fn then(auth: &Table<'_>, names: &Names<'_>, reading: &Reading) -> Vec<Follow> {
-    let mut names = names.clone().credential(reading.kept());
+    let mut names = names.clone().moment().credential(reading.kept());
     let mut all = Vec::new();
     for table in auth.tables("then") {
         let request = Request::declare(&table, &names);

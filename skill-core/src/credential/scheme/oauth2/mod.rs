@@ -77,8 +77,8 @@ pub(super) fn declare(auth: &Table<'_>, fields: &[Field]) -> Option<Arc<dyn Auth
     };
     let (authorize_parameters, token_parameters, refresh_parameters) = (
         names.templates(auth, "authorize_parameters"),
-        names.templates(auth, "token_parameters"),
-        names.templates(auth, "refresh_parameters"),
+        names.clone().moment().templates(auth, "token_parameters"),
+        names.clone().moment().templates(auth, "refresh_parameters"),
     );
     let endpoint = endpoint?;
     let kept = endpoint.kept().map(str::to_owned).collect::<Vec<_>>();

@@ -94,3 +94,47 @@ fn a_login_that_is_refused_for_good_asks_for_a_person() {
     assert!(matches!(scheme.next(&exchange, Some(&said)), Ok(Step::Reconnect(_))));
     assert!(scheme.next(&exchange, None).is_err(), "the site is not known");
 }
+
+#[test]
+fn a_session_may_come_in_headers_and_a_login_may_be_signed() {
+    const LOGIN: &str = r#"
+[auth]
+scheme = "steps"
+headers = { cookie = "{credential.session}", x-csrf = "{credential.csrf}" }
+
+[[auth.steps]]
+url = "https://a.test/login"
+method = "POST"
+headers = { x-sign = "{hex(hmac_sha256(credential.password, moment.seconds, credential.username))}" }
+keep = { session = "header:set-cookie", csrf = "header:X-CSRF" }
+"#;
+    let scheme = Source::new("x.toml", LOGIN)
+        .read(|top| super::super::declare(&top.table("auth")?, &[]))
+        .unwrap_or_else(|problems| panic!("{problems:?}"));
+    let given = serde_json::json!({"username": "me", "password": "Jefe"});
+    let credential = scheme.accept(given.as_object().unwrap()).ok().unwrap();
+    let exchange = Exchange {
+        client: None,
+        fields: &Fields::new(),
+        scopes: &[],
+        redirect_url: "",
+        purpose: Purpose::Renew(&credential),
+        at: Moment { now: Timestamp::from_second(7).unwrap(), nonce: [0; 16] },
+    };
+    let Ok(Step::Send(request, after)) = scheme.next(&exchange, None) else { panic!("no login") };
+    // HMAC-SHA-256 of "7me" under "Jefe".
+    let code = "c15122ecf29e1cb42320a2ae792b60181792ec029c7a8d60aaf25b695ca0764a";
+    assert_eq!(request.headers["x-sign"].to_str().unwrap(), code);
+    let mut headers = HeaderMap::new();
+    headers.append("set-cookie", "sid=1; Path=/; HttpOnly".parse().unwrap());
+    headers.append("set-cookie", "lang=en; Secure".parse().unwrap());
+    headers.insert("x-csrf", "c7".parse().unwrap());
+    let answer = Answer { status: StatusCode::OK, headers, body: "welcome".into(), after };
+    let Ok(Step::Done(session)) = scheme.next(&exchange, Some(&answer)) else {
+        panic!("no session")
+    };
+    let mut request = Outgoing::get("https://a.test/x".parse().unwrap());
+    scheme.sign(&mut request, &session, &exchange.at).unwrap();
+    assert_eq!(request.headers["cookie"], "sid=1; lang=en");
+    assert_eq!(request.headers["x-csrf"], "c7");
+}

@@ -1,0 +1,82 @@
+//! Declarations on the command line.
+
+use std::fs;
+
+use crate::fixture::{Skill, TOKEN, Upstream, stderr, stdout};
+
+#[test]
+fn the_listing_says_how_far_each_declaration_is_proven() {
+    let listed = Skill::new().json(&["catalog", "list"]);
+    let of = |slug: &str| {
+        let all = listed["integrations"].as_array().unwrap();
+        all.iter().find(|one| one["slug"] == slug).unwrap()["verified"].clone()
+    };
+    assert_eq!((of("github"), of("salesforce")), ("mocked".into(), "described".into()));
+}
+
+#[test]
+fn a_declaration_is_shown_with_what_it_extends_and_what_the_configuration_changes() {
+    let skill = Skill::new();
+    skill.configure("[integrations.gmail]\nbase_url = \"http://127.0.0.1:9/gmail\"\n");
+    let shown = skill.json(&["catalog", "show", "gmail"]);
+    assert_eq!(shown["declaration"]["auth"]["client_auth"], "body", "{shown}");
+    assert_eq!(shown["declaration"]["base_url"], "http://127.0.0.1:9/gmail");
+    assert_eq!(shown["verified"], "mocked");
+    let missing = skill.run(&["catalog", "show", "nothing"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(stderr(&missing).contains("there is no integration `nothing`"));
+}
+
+#[test]
+fn every_problem_is_named_with_file_and_line_and_ends_with_1() {
+    let skill = Skill::new();
+    fs::create_dir_all(skill.data()).unwrap();
+    let (good, bad) = (skill.data().join("good.toml"), skill.data().join("bad.toml"));
+    let text = "name = \"X\"\ndescription = \"X.\"\nbase_url = \"https://x.test\"\n\
+                auth = { scheme = \"none\" }\n\n[endpoints.one]\nsummary = \"One\"\n\
+                method = \"GET\"\npath = \"/a\"\n";
+    fs::write(&good, text).unwrap();
+    fs::write(&bad, text.replace("GET", "FETCH").replace("path =", "paht =")).unwrap();
+    let (good, bad) = (good.to_str().unwrap(), bad.to_str().unwrap());
+    assert_eq!(skill.run(&["catalog", "check", good]).status.code(), Some(0));
+    let checked = skill.run(&["catalog", "check", good, bad]);
+    assert_eq!(checked.status.code(), Some(1));
+    let said = serde_json::from_str::<serde_json::Value>(&stdout(&checked)).unwrap();
+    assert_eq!(said["files"][0]["problems"], serde_json::json!([]));
+    let problems = said["files"][1]["problems"].as_array().unwrap();
+    let lines = problems.iter().map(|one| one["line"].as_u64().unwrap()).collect::<Vec<_>>();
+    assert!(lines.contains(&8), "{problems:?}");
+    assert!(problems.iter().all(|one| one["file"] == bad), "{problems:?}");
+}
+
+#[test]
+fn a_new_declaration_passes_the_check_and_is_never_written_over() {
+    let skill = Skill::new();
+    let written = skill.json(&["catalog", "new", "acme-crm"]);
+    let file = written["file"].as_str().unwrap();
+    assert!(file.ends_with("integrations/acme-crm.toml"), "{file}");
+    assert_eq!(skill.run(&["catalog", "check", file]).status.code(), Some(0));
+    let listed = stdout(&skill.run(&["catalog", "list"]));
+    assert!(listed.contains("acme-crm"), "{listed}");
+    let again = skill.run(&["catalog", "new", "acme-crm"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(stderr(&again).contains("is there already"));
+}
+
+#[test]
+fn a_probe_says_what_it_saw_and_what_that_proves() {
+    let upstream = Upstream::start();
+    let skill = Skill::with_echo(&upstream);
+    let alone = skill.run(&["catalog", "probe", "echo"]);
+    assert_eq!(alone.status.code(), Some(1), "{}", stdout(&alone));
+    assert!(stderr(&alone).contains("connect"), "{}", stderr(&alone));
+    let token = format!("{{\"token\":\"{TOKEN}\"}}");
+    skill.run_with(&["connection", "import", "echo"], &token);
+    let seen = skill.json(&["catalog", "probe", "echo"]);
+    assert_eq!((&seen["status"], &seen["account"]), (&200.into(), &"ada".into()));
+    let proves = seen["proves"].as_str().unwrap();
+    assert!(proves.contains("this connection's credential"), "{proves}");
+    assert!(proves.contains("3 endpoints were not called"), "{proves}");
+    let missing = skill.run(&["catalog", "probe", "httpbin"]);
+    assert!(stderr(&missing).contains("names no call that may be made"), "{}", stderr(&missing));
+}
