@@ -293,7 +293,7 @@ impl<'a> Table<'a> {
 
     /// A table, without a complaint when there is none.
     pub fn table_if_any(&self, key: &str) -> Option<Table<'a>> {
-        if self.has(key) { self.table(key) } else { None }
+        if self.find(key).is_some() { self.table(key) } else { None }
     }
 
     /// Whether `key` is a string.

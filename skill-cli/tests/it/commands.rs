@@ -84,7 +84,7 @@ fn a_call_prints_the_data_and_its_exit_code_says_how_it_went() {
     }
     let refused = skill.run(&["call", "echo", "make_thing"]);
     assert_eq!(refused.status.code(), Some(2));
-    assert!(stderr(&refused).contains("name: expected a value"), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("`name`: expected a value"), "{}", stderr(&refused));
 }
 
 #[test]

@@ -218,7 +218,6 @@ fn the_doctor_says_what_is_wrong_and_how_to_mend_it() {
         "chmod 600",
         "broken.toml:1",
         "is not encrypted",
-        "nowhere.test:1",
         "egress.allow` of file",
     ] {
         assert!(text.contains(said), "{said}: {text}");
@@ -226,6 +225,11 @@ fn the_doctor_says_what_is_wrong_and_how_to_mend_it() {
     assert!(!text.contains(TOKEN) && !text.contains(fs::read_to_string(&seal).unwrap().trim()));
     fs::remove_file(skill.data().join("integrations/broken.toml")).unwrap();
     fs::set_permissions(&seal, fs::Permissions::from_mode(0o600)).unwrap();
+    // What an integration names is known when all of them are.
+    let mut command = skill.command(&["doctor"]);
+    command.env("SKILL_EGRESS_ALLOW", format!("{},nowhere.test:1", upstream.address));
+    let text = stdout(&command.output().unwrap());
+    assert!(text.contains("egress.allow opens nowhere.test:1"), "{text}");
 
     // Without the key, and with a store of a later program.
     fs::rename(&seal, skill.data().join("away")).unwrap();

@@ -67,9 +67,9 @@ pub(super) fn endpoint(
     check_places(table, &path, &mapped, &parameters);
     let fixed = fixed(table, &method);
     check_names(table, encoding, &parameters, &fixed);
+    let pages = pages::declare(table, shared.pages.as_ref(), &parameters);
     let schema = compile(table, &mut parameters)?;
     let example = listing::example(table, &schema);
-    let pages = pages::declare(table, shared.pages.as_ref(), &parameters);
     let tool = tool::declare(table, shared.inputs.as_ref(), schema.as_value());
     let summary = summary?.to_owned();
     let info = EndpointInfo {
