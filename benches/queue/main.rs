@@ -11,10 +11,6 @@ use std::{env, error::Error, path::Path, time::Duration};
 
 use serde_json::Value;
 
-/// What is measured is the program, which allocates so.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// What a measurement may end in.
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 

@@ -163,24 +163,13 @@ struct Placed {
     is_of_a_group: bool,
 }
 
-impl Placed {
-    /// Leaves the place to the next run: the work is done, and the commit that keeps what it came
-    /// to may claim that one as well.
-    fn leave(&mut self) {
-        self.slot = None;
-        self.shared.freed(false);
-    }
-}
-
 impl Drop for Placed {
     fn drop(&mut self) {
         let id = self.held.lease().id;
-        let was_full = self.shared.live.release(id, &self.held);
-        let had_place = self.slot.take().is_some();
+        self.shared.live.release(id, &self.held);
+        self.slot = None;
         self.shared.live.signal(id);
-        if was_full || had_place || self.is_of_a_group {
-            self.shared.freed(self.is_of_a_group);
-        }
+        self.shared.freed(self.is_of_a_group);
     }
 }
 
@@ -191,9 +180,9 @@ impl Shared {
         let is_of_a_group = claimed.work.group.is_some();
         let placed = Placed { shared: self.clone(), held, slot: Some(slot), is_of_a_group };
         self.tasks.spawn(async move {
-            let (shared, mut placed) = (placed.shared.clone(), placed);
+            let shared = placed.shared.clone();
             let killed = shared.killed.cancelled();
-            let work = Box::pin(shared.work(claimed, &mut placed));
+            let work = Box::pin(shared.clone().work(claimed, placed.held.clone()));
             tokio::select! {
                 biased;
                 () = killed => {}
@@ -203,8 +192,7 @@ impl Shared {
         });
     }
 
-    async fn work(self: &Arc<Self>, claimed: Claimed, placed: &mut Placed) {
-        let held = placed.held.clone();
+    async fn work(self: Arc<Self>, claimed: Claimed, held: Arc<Held>) {
         let mut run = claimed.execution.clone();
         let waited = self.now().duration_since(claimed.work.run_at);
         let waited = Duration::try_from(waited).unwrap_or_default();
@@ -216,7 +204,6 @@ impl Shared {
             None => self.attempt(&claimed, &mut run, &held).await,
         };
         run.timing.total += watch.elapsed();
-        placed.leave();
         self.conclude((run, claimed.work.deadline), ended, &held).await;
     }
 

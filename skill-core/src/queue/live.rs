@@ -216,18 +216,11 @@ impl Live {
         (self.slots * 3 / 4).max(1)
     }
 
-    /// How many runs more may be held: as many as there are places are worked on, and as many again
-    /// are being written down.
-    fn room(&self) -> usize {
-        (2 * self.slots).saturating_sub(lock(&self.held).len())
-    }
-
     /// A place for a run of `owner`, if one is free and the owner may have another.
     pub(crate) fn slot(self: &Arc<Self>, owner: &OwnerId) -> Option<Slot> {
-        let room = self.room();
         let mut places = lock(&self.places);
         let has = places.by_owner.get(owner).copied().unwrap_or(0);
-        if room == 0 || places.taken >= self.slots || has >= self.share() {
+        if places.taken >= self.slots || has >= self.share() {
             return None;
         }
         places.taken += 1;
@@ -238,7 +231,6 @@ impl Live {
     /// Takes every place that is free, as many as may go to one owner at once, and says which
     /// owners may have none of them.
     pub(crate) fn free_slots(self: &Arc<Self>) -> (Vec<Slot>, Vec<OwnerId>) {
-        let room = self.room();
         let mut places = lock(&self.places);
         let share = self.share();
         let held = |wanted: fn(&usize, &usize) -> bool| {
@@ -247,7 +239,7 @@ impl Live {
         let saturated = held(|has, share| has >= share).map(|(owner, _)| owner.clone());
         let saturated = saturated.collect::<Vec<_>>();
         let most = held(|has, share| has < share).map(|(_, has)| *has).max().unwrap_or(0);
-        let free = (self.slots - places.taken).min(share - most).min(room);
+        let free = (self.slots - places.taken).min(share - most);
         places.taken += free;
         let slots = (0..free).map(|_| Slot { live: self.clone(), owner: None }).collect();
         (slots, saturated)
@@ -269,14 +261,12 @@ impl Live {
         lock(&self.held).values().cloned().collect()
     }
 
-    /// Forgets a run that this process no longer works on; whether there was no room before.
-    pub(crate) fn release(&self, id: ExecutionId, held: &Arc<Held>) -> bool {
-        let was_full = self.room() == 0;
+    /// Forgets a run that this process no longer works on.
+    pub(crate) fn release(&self, id: ExecutionId, held: &Arc<Held>) {
         let mut all = lock(&self.held);
         if all.get(&id).is_some_and(|known| Arc::ptr_eq(known, held)) {
             all.remove(&id);
         }
-        was_full
     }
 
     /// The run as this process knows it: the store hears of progress only now and then.
