@@ -27,7 +27,7 @@ pub(crate) enum ReturnUrl {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Change {
-    /// The URL, such as https://app.example.com/done
+    /// The URL, such as `https://app.example.com/done`
     url: String,
 
     #[command(flatten)]
