@@ -78,7 +78,8 @@ def world(server):
     later = made("POST", f"{invoke}?async=true&delay=86400", {"title": "later"}, 202, "execution_id")
     sink = f"http://127.0.0.1:{SINK}/hook"
     webhook = made("POST", "/v1/webhooks", {"url": sink, "events": ["execution.failed"]}, 201, "id")
-    return {"base": server.base, "key": key, "key_id": key_id, "connections": connections, "sink": sink,
+    delivery = made("POST", f"/v1/webhooks/{webhook}/test", None, 202, "id")
+    return {"delivery": delivery, "base": server.base, "key": key, "key_id": key_id, "connections": connections, "sink": sink,
             "ended": [*ended, cancelled], "runs": [*ended, cancelled, later], "webhook": webhook}
 
 

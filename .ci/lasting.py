@@ -293,9 +293,9 @@ def the_second_http(w):
     call = f"{PUBLIC}/v1/mock/get_item"
     body = ["--header", "content-type: application/json", "--data", '{"params":{"item":"1"}}']
     same(curl("--header", f"x-api-key: {w.key}", *body, call), "2 200")
-    same(curl(*body, call), "2 401")
     # Without a body: when an answer comes before a body has been read, a stream ends with NO_ERROR,
     # as RFC 9113 section 8.1 has it, and older versions of curl call that an error.
+    same(curl("--request", "POST", call), "2 401")
     same(curl("--header", f"x-api-key: {w.key}", "--header", "host: evil.test", f"{PUBLIC}/v1/connections"), "2 421")
     same(curl("--request", "TRACE", call), "2 405")
     same(curl("--header", f"x-api-key: {w.key}", f"{PUBLIC}/{'x' * 9000}"), "2 414")

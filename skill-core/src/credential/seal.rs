@@ -62,6 +62,8 @@ impl Binding {
 pub struct Keyring {
     /// By version, the newest last; never empty.
     keys: Vec<(u32, Zeroizing<[u8; 32]>)>,
+    /// Those that are kept nowhere any more: they open what was read while they still were.
+    gone: Vec<(u32, Zeroizing<[u8; 32]>)>,
 }
 
 impl Keyring {
@@ -70,7 +72,7 @@ impl Keyring {
     /// # Errors
     /// As [`id::random`].
     pub fn generate() -> Result<Self> {
-        Ok(Self { keys: vec![(1, Zeroizing::new(id::random()?))] })
+        Ok(Self::of(vec![(1, Zeroizing::new(id::random()?))]))
     }
 
     /// The keyring as text, to be kept where only the engine can read it.
@@ -105,13 +107,21 @@ impl Keyring {
         let version = self.newest().checked_add(1);
         let version = version.ok_or_else(|| Error::internal("no key version is left"))?;
         keys.push((version, Zeroizing::new(id::random()?)));
-        Ok(Self { keys })
+        Ok(Self { keys, gone: self.gone.clone() })
     }
 
-    /// The newest key alone.
+    /// The newest key alone. What the others sealed and somebody holds already still opens.
     #[must_use]
     pub fn without_older(&self) -> Self {
-        Self { keys: self.keys.last().cloned().into_iter().collect() }
+        let (newest, older) = self.keys.split_last().map_or((None, &[][..]), |(n, o)| (Some(n), o));
+        Self {
+            keys: newest.cloned().into_iter().collect(),
+            gone: self.gone.iter().chain(older).cloned().collect(),
+        }
+    }
+
+    fn of(keys: Vec<(u32, Zeroizing<[u8; 32]>)>) -> Self {
+        Self { keys, gone: Vec::new() }
     }
 
     /// Seals `plain`, bound to `binding`.
@@ -144,9 +154,13 @@ impl Keyring {
         let (nonce, body) = rest.split_at_checked(NONCE).ok_or_else(damaged)?;
         let version = <[u8; 4]>::try_from(&header[1..]).map(u32::from_be_bytes);
         let (FORMAT, Ok(version)) = (header[0], version) else { return Err(damaged()) };
-        let key = self.keys.iter().find(|(known, _)| *known == version).ok_or_else(|| {
-            Error::internal("a value was sealed with a key that is not here").with("key", version)
-        })?;
+        let key =
+            self.keys.iter().chain(&self.gone).find(|(known, _)| *known == version).ok_or_else(
+                || {
+                    Error::internal("a value was sealed with a key that is not here")
+                        .with("key", version)
+                },
+            )?;
         let nonce = <[u8; NONCE]>::try_from(nonce).map_err(|_| damaged())?;
         let aad = associated(header, binding);
         cipher(&key.1)
@@ -198,7 +212,7 @@ impl Keyring {
     /// A value sealed with one version, whether or not it is the newest.
     fn mark(&self, version: u32, binding: &Binding) -> Result<Sealed> {
         let keys = self.keys.iter().filter(|(known, _)| *known == version).cloned().collect();
-        Self { keys }.seal(b"skill", binding)
+        Self::of(keys).seal(b"skill", binding)
     }
 }
 
@@ -241,7 +255,7 @@ impl FromStr for Keyring {
         }
         keys.sort_by_key(|(version, _)| *version);
         let twice = keys.windows(2).any(|pair| pair[0].0 == pair[1].0);
-        if keys.is_empty() || twice { Err(unreadable()) } else { Ok(Self { keys }) }
+        if keys.is_empty() || twice { Err(unreadable()) } else { Ok(Self::of(keys)) }
     }
 }
 
@@ -274,6 +288,11 @@ mod tests {
         assert_eq!(both.newest(), 2);
         assert!(both.open(&sealed, &binding).is_ok());
         assert!(old.open(&both.seal(b"x", &binding).unwrap(), &binding).is_err());
+        // One that goes while somebody holds what it sealed is written down no more, and opens it.
+        let left = both.without_older();
+        assert_eq!((left.versions(), &*left.expose()), (vec![2], &new));
+        assert!(left.open(&sealed, &binding).is_ok());
+        assert!(left.expose().parse::<Keyring>().unwrap().open(&sealed, &binding).is_err());
     }
 
     #[tokio::test]
