@@ -21,6 +21,7 @@ use crate::{
     home::Home,
     output::{Output, line, member},
     params::{self, Given, Own},
+    server::Signals,
 };
 
 /// Queue an action, wait until it has run, and print its result
@@ -106,7 +107,7 @@ const OWN: &Own = &[
 
 impl Run {
     pub(crate) async fn run(mut self, global: &Global) -> anyhow::Result<ExitCode> {
-        let Context { loaded, mut output } = global.context()?;
+        let Context { loaded, output } = global.context()?;
         let action = self.words.remove(0);
         let known = find(&loaded.config, &action)?;
         let schema = known.as_ref().map(|known| &known.schema);
@@ -115,9 +116,7 @@ impl Run {
             describe(&action, known.as_ref())?;
             return Ok(ExitCode::SUCCESS);
         }
-        if own.contains_key("json") {
-            output = Output::choose(true);
-        }
+        let output = if own.contains_key("json") { Output::choose(true) } else { output };
         if own.contains_key("wait") && (self.no_wait || own.contains_key("async")) {
             return Err(Failure::usage("`--wait` and `--async` exclude each other").into());
         }
@@ -142,10 +141,13 @@ impl Run {
             true => Door::open_and_work(&loaded.config, &owner).await?,
             false => Door::open(&loaded.config, &owner).await?,
         };
-        let queued = watch::outlast(&door, ask).await.and_then(|answer| Ok(answer.json()?));
+        // From before there is a run: whoever stops waiting is told its name.
+        let mut signals = Signals::new()?;
+        let queued = watch::outlast(&door, ask, &mut signals).await;
+        let queued = queued.and_then(|answer| Ok(answer.json()?));
         match queued {
             Ok(queued) if waits => {
-                watch::to_the_end(door, &member(&queued, "execution_id"), output).await
+                watch::to_the_end(door, &member(&queued, "execution_id"), output, signals).await
             }
             queued => {
                 door.close().await;

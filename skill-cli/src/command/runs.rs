@@ -10,6 +10,7 @@ use crate::{
     context::{Context, Global},
     door::{Answer, Ask, Door, segment},
     output::{member, table},
+    server::Signals,
 };
 
 /// List runs, show how they ended, stop them and wait for them
@@ -86,7 +87,7 @@ impl Runs {
         let config = &context.loaded.config;
         if let Self::Watch(one) = &self {
             let door = Door::open_and_work(config, &one.owner.owner).await?;
-            return watch::to_the_end(door, &one.id, context.output).await;
+            return watch::to_the_end(door, &one.id, context.output, Signals::new()?).await;
         }
         let door = Door::open(config, self.owner()).await?;
         let answer = door.send(self.ask()).await;

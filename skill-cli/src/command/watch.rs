@@ -52,10 +52,14 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Watches a run until it has ended, prints its result and closes the door. A signal ends the
-/// watching and leaves the run alone.
-pub(super) async fn to_the_end(door: Door, id: &str, output: Output) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::new()?;
+/// Watches a run until it has ended, prints its result and closes the door. One of the `signals`
+/// ends the watching and leaves the run alone.
+pub(super) async fn to_the_end(
+    door: Door,
+    id: &str,
+    output: Output,
+    mut signals: Signals,
+) -> anyhow::Result<ExitCode> {
     let outcome = tokio::select! {
         outcome = outcome(&door, id, output) => outcome,
         code = signals.next() => {
@@ -74,11 +78,20 @@ pub(super) async fn to_the_end(door: Door, id: &str, output: Output) -> anyhow::
     }
 }
 
-/// Sends a request that may be sent twice, and again when the server is away for a while.
-pub(super) async fn outlast(door: &Door, ask: Ask) -> anyhow::Result<Answer> {
+/// Sends a request that may be sent twice, and again when the server is away for a while. One of
+/// the `signals` ends the program.
+pub(super) async fn outlast(
+    door: &Door,
+    ask: Ask,
+    signals: &mut Signals,
+) -> anyhow::Result<Answer> {
     let began = Instant::now();
     loop {
-        match door.send(ask.clone()).await {
+        let answered = tokio::select! {
+            answered = door.send(ask.clone()) => answered,
+            code = signals.next() => std::process::exit(code),
+        };
+        match answered {
             Err(_) if door.has_server() && began.elapsed() < AWAY => sleep(PAUSE).await,
             answered => return answered,
         }
