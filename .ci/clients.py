@@ -1,6 +1,5 @@
 """The scenarios of `.ci/clients`. `clients.py NAME…` runs only those whose name contains one of the words."""
 
-import gzip
 import hashlib
 import http.client
 import json
@@ -12,7 +11,8 @@ import sys
 import time
 import urllib.parse
 
-from support import LISTEN, PUBLIC, Checks, Process, Server, ask, config, folder, holds, is_open, need_free, same
+from support import (LISTEN, PUBLIC, Checks, Process, Server, ask, config, described_github, folder, holds, is_open,
+                     need_free, prism, same)
 
 REAL, CLIENTS = pathlib.Path(os.environ["REAL"]), pathlib.Path(os.environ["CLIENTS"])
 GITHUB, SLACK, STRIPE, POCKETBASE, HTTPBIN = 9432, 9433, 8420, 9440, 9470
@@ -33,22 +33,6 @@ base_url = "http://127.0.0.1:{STRIPE}/v1"
 [integrations.httpbin]
 base_url = "http://127.0.0.1:{HTTPBIN}"
 """
-
-
-def github_as_it_is(description):
-    """GitHub knows its JSON under another name, which requests ask for and its description leaves out."""
-    def add(node):
-        if isinstance(node, dict):
-            content = node.get("content")
-            if "description" in node and isinstance(content, dict) and "application/json" in content:
-                content.setdefault("application/vnd.github+json", content["application/json"])
-            for inner in node.values():
-                add(inner)
-        elif isinstance(node, list):
-            for inner in node:
-                add(inner)
-    add(description)
-    return description
 
 
 def slack_as_it_is(description):
@@ -74,12 +58,9 @@ class World:
     def __init__(self):
         need_free(GITHUB, SLACK, STRIPE, POCKETBASE, HTTPBIN)
         self.work = folder()
-        github = self.work / "github.json"
-        described = json.loads(gzip.decompress((REAL / "specs/github.json.gz").read_bytes()))
-        github.write_text(json.dumps(github_as_it_is(described)))
-        slack = self.work / "slack.json"
-        slack.write_text(json.dumps(slack_as_it_is(json.loads((REAL / "specs/slack.json").read_text()))))
-        prisms = [self.prism("github", github, GITHUB), self.prism("slack", slack, SLACK)]
+        slack = slack_as_it_is(json.loads((REAL / "specs/slack.json").read_text()))
+        prisms = [prism("github", described_github(REAL), GITHUB, REAL, self.work),
+                  prism("slack", slack, SLACK, REAL, self.work)]
         stripe = [REAL / "pyvenv/bin/localstripe", "--port", STRIPE, "--from-scratch"]
         others = [Process("localstripe", stripe, self.work / "stripe.log", cwd=self.work)]
         httpbin = [REAL / "pyvenv/bin/gunicorn", "--bind", f"127.0.0.1:{HTTPBIN}", "--threads", "16", "httpbin:app"]
@@ -92,11 +73,6 @@ class World:
         ports = (GITHUB, SLACK, STRIPE, HTTPBIN, POCKETBASE)
         for process, port in zip(prisms + others, ports):
             process.until(lambda port=port: is_open(port), "open port", 120)
-
-    def prism(self, name, spec, port):
-        command = ["node", "--max-old-space-size=4096", REAL / "node_modules/.bin/prism", "mock", "--cors=false",
-                   "-h", "127.0.0.1", "-p", port, spec]
-        return Process(f"prism {name}", command, self.work / f"prism-{name}.log", cwd=REAL)
 
     def pocketbase(self):
         data, program = self.work / "pocketbase", REAL / "pyvenv/bin/pocketbase"

@@ -4,6 +4,7 @@ configuration of its own, and a plain HTTP client that shows every answer as it 
 import atexit
 import collections
 import ctypes
+import gzip
 import http.client
 import json
 import os
@@ -215,6 +216,36 @@ per_minute = 0
 [tiers]
 unbounded = 1000000
 {extra}"""
+
+
+def github_as_it_is(description):
+    """GitHub knows its JSON under another name, which requests ask for and its description leaves out."""
+    def add(node):
+        if isinstance(node, dict):
+            content = node.get("content")
+            if "description" in node and isinstance(content, dict) and "application/json" in content:
+                content.setdefault("application/vnd.github+json", content["application/json"])
+            for inner in node.values():
+                add(inner)
+        elif isinstance(node, list):
+            for inner in node:
+                add(inner)
+    add(description)
+    return description
+
+
+def described_github(real):
+    """GitHub's own description."""
+    return github_as_it_is(json.loads(gzip.decompress((real / "specs/github.json.gz").read_bytes())))
+
+
+def prism(name, description, port, real, work):
+    """Prism, which answers as a description says it; `name` is that of its log."""
+    spec = work / f"{name}.json"
+    spec.write_text(json.dumps(description))
+    command = ["node", "--max-old-space-size=4096", real / "node_modules/.bin/prism", "mock", "--cors=false",
+               "-h", "127.0.0.1", "-p", port, spec]
+    return Process(f"prism {name}", command, work / f"prism-{name}.log", cwd=real)
 
 
 def folder():

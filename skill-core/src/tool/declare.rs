@@ -14,6 +14,7 @@
 //! | `outputs.NAME` | JSON Pointer | What is picked out of the answer, `""` for all of it; the answer as it is |
 //! | `outputs.NAME.at` | JSON Pointer | The same, beside JSON Schema that says what it is |
 //! | `outputs.NAME.count` | JSON Pointer | The number of items of the list there |
+//! | `outputs.NAME.each.MEMBER` | JSON Pointer | `at` is a list: the member of each item, and where in the item it stands; the items as they are |
 //! | `examples` | list of tables | `name`, `input`, and `output` |
 
 use std::cell::Cell;
@@ -160,6 +161,11 @@ fn output(outputs: &Table<'_>, name: &str) -> Option<Output> {
 
 fn described(table: &Table<'_>) -> Option<(Pick, Value)> {
     let pick = match (table.text("at"), table.text("count")) {
+        (Some(pointer), None) if table.has("each") => {
+            let each = table.table("each")?;
+            let member = |name: &str| Some((name.to_owned(), each.text(name)?.to_owned()));
+            Pick::Each(pointer.to_owned(), each.keys().filter_map(member).collect())
+        }
         (Some(pointer), None) => Pick::At(pointer.to_owned()),
         (None, Some(pointer)) => Pick::Count(pointer.to_owned()),
         (Some(_), Some(_)) | (None, None) => {
@@ -168,7 +174,7 @@ fn described(table: &Table<'_>) -> Option<(Pick, Value)> {
         }
     };
     let mut schema = Map::new();
-    for key in table.keys().filter(|key| !["at", "count"].contains(key)) {
+    for key in table.keys().filter(|key| !["at", "count", "each"].contains(key)) {
         schema.insert(key.to_owned(), table.json(key)?);
     }
     if matches!(pick, Pick::Count(_)) {

@@ -20,36 +20,73 @@ pub enum Pick {
     At(String),
     /// The number of items of the list there; null when there is no list.
     Count(String),
+    /// Each item of the list there as an object of these members: a name, and a pointer into the
+    /// item. Null when there is no list.
+    Each(String, Vec<(String, String)>),
 }
 
 impl Pick {
     fn pointer(&self) -> &str {
         match self {
-            Self::At(pointer) | Self::Count(pointer) => pointer,
+            Self::At(pointer) | Self::Count(pointer) | Self::Each(pointer, _) => pointer,
         }
     }
 
-    /// Whether its pointer is one.
+    /// Whether its pointers are such.
     pub fn is_pointer(&self) -> bool {
-        let pointer = self.pointer();
-        let escapes = pointer.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
-        escapes && (pointer.is_empty() || pointer.starts_with('/'))
+        let inner: &[(String, String)] = match self {
+            Self::At(_) | Self::Count(_) => &[],
+            Self::Each(_, members) => members,
+        };
+        let pointers = inner.iter().map(|(_, pointer)| pointer.as_str());
+        pointers.chain([self.pointer()]).all(|pointer| {
+            let escapes = pointer.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+            escapes && (pointer.is_empty() || pointer.starts_with('/'))
+        })
     }
 
     /// The JSON of the output.
     fn of(&self, body: &str) -> String {
-        let steps = self.pointer().split('/').skip(1);
-        let steps = steps.map(|step| step.replace("~1", "/").replace("~0", "~"));
-        let mut at = Some(body);
-        for step in steps {
-            at = at.and_then(|text| member(text, &step));
-        }
+        let at = follow(body, self.pointer());
         let found = match self {
             Self::At(_) => at.map(str::to_owned),
             Self::Count(_) => at.and_then(count).map(|count| count.to_string()),
+            Self::Each(_, members) => at.and_then(|list| each(list, members)),
         };
         found.unwrap_or_else(|| "null".to_owned())
     }
+}
+
+/// The value that a pointer leads to.
+fn follow<'a>(body: &'a str, pointer: &str) -> Option<&'a str> {
+    let steps = pointer.split('/').skip(1);
+    let mut steps = steps.map(|step| step.replace("~1", "/").replace("~0", "~"));
+    steps.try_fold(body, |text, step| member(text, &step))
+}
+
+/// A list whose items have only these members; `None` when it is none.
+fn each(list: &str, members: &[(String, String)]) -> Option<String> {
+    let items = serde_json::from_str::<Vec<&RawValue>>(list).ok()?;
+    let item = |item: &&RawValue| {
+        let parts = members.iter().map(|(name, at)| (name, follow(item.get(), at)));
+        object(parts.map(|(name, value)| (name.as_str(), value.unwrap_or("null"))))
+    };
+    Some(format!("[{}]", items.iter().map(item).collect::<Vec<_>>().join(",")))
+}
+
+/// The JSON of an object; its values are JSON already.
+fn object<'a>(members: impl Iterator<Item = (&'a str, impl AsRef<str>)>) -> String {
+    let mut made = String::from("{");
+    for (name, value) in members {
+        if made.len() > 1 {
+            made.push(',');
+        }
+        made.push_str(&Value::from(name).to_string());
+        made.push(':');
+        made.push_str(value.as_ref());
+    }
+    made.push('}');
+    made
 }
 
 /// One output.
@@ -114,17 +151,8 @@ impl Outputs {
             },
             Data::Text(_) | Data::Binary { .. } => return data.clone(),
         };
-        let mut made = String::from("{");
-        for output in &self.0 {
-            if made.len() > 1 {
-                made.push(',');
-            }
-            made.push_str(&Value::from(output.name.as_str()).to_string());
-            made.push(':');
-            made.push_str(&output.pick.of(body));
-        }
-        made.push('}');
-        Data::Json(Bytes::from(made))
+        let outputs = self.0.iter().map(|output| (output.name.as_str(), output.pick.of(body)));
+        Data::Json(Bytes::from(object(outputs)))
     }
 }
 
@@ -234,11 +262,24 @@ mod tests {
     }
 
     #[test]
+    fn items_are_cut_down_to_the_members_that_are_asked_for() {
+        let body = r#"{"items": [{"n": 1.50, "user": {"login": "a\"b"}, "x": 1}, {}, 7]}"#;
+        let members = [("n", "/n"), ("author", "/user/login")];
+        let members = members.map(|(name, at)| (name.to_owned(), at.to_owned())).to_vec();
+        let picked = Pick::Each("/items".to_owned(), members.clone()).of(body);
+        let nothing = r#"{"n":null,"author":null}"#;
+        assert_eq!(picked, format!(r#"[{{"n":1.50,"author":"a\"b"}},{nothing},{nothing}]"#));
+        assert_eq!(Pick::Each(String::new(), members).of(body), "null");
+    }
+
+    #[test]
     fn pointers_that_are_none_are_known() {
         for text in ["a", "/a~", "/a~2", "~0"] {
             assert!(!Pick::At(text.to_owned()).is_pointer(), "{text}");
         }
         assert!(Pick::Count("/a~0/b~1".to_owned()).is_pointer());
+        let inner = vec![("a".to_owned(), "a".to_owned())];
+        assert!(!Pick::Each(String::new(), inner).is_pointer());
     }
 
     #[test]

@@ -32,13 +32,16 @@ async fn with_items(server: &TestServer) {
 async fn the_example_of_the_product_comes_out() {
     let server = server().await;
     server.with_github().await;
-    let prs = r#"[{"id": 1, "number": 1, "title": "Add feature X", "state": "open"}]"#;
+    let prs = r#"[{"id": 1, "number": 1, "title": "Add feature X", "state": "open", "body": "long",
+        "user": {"login": "dev1", "id": 7}}]"#;
     server.answers("GET", "/repos/vln/vln-gg/pulls", json(200, prs)).await;
     let inputs = json!({"owner": "vln", "repo": "vln-gg", "state": "open"});
     let answer = server.invoke("github-list-prs", &inputs).await;
     let body = answer.ok(200);
     assert_eq!(body["status"], "success");
-    assert_eq!(body["result"]["prs"][0]["title"], "Add feature X");
+    let pr = &body["result"]["prs"][0];
+    assert_eq!((&pr["title"], &pr["author"]), (&json!("Add feature X"), &json!("dev1")));
+    assert!(pr.get("body").is_none(), "{pr}");
     assert_eq!(body["result"]["count"], 1);
     insta::assert_snapshot!(steady(&server, &answer));
 }
