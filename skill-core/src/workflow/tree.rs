@@ -139,7 +139,7 @@ fn from_yaml(text: &str) -> Result<Node, (usize, String)> {
     let limits = serde_saphyr::alias_limits! { max_total_replayed_events: NODES };
     let options = serde_saphyr::options! {
         strict_booleans: true,
-        budget: Some(budget),
+        budget: budget,
         alias_limits: limits,
         with_snippet: false,
     };
