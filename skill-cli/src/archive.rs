@@ -248,7 +248,13 @@ mod tests {
 
     #[test]
     fn only_the_names_of_a_backup_are_taken() {
-        for good in ["skill.db", "artifacts/a1/r2/x3", "integrations/my_crm.toml", "skills/a-b.arazzo.yaml", "seal.key"] {
+        for good in [
+            "skill.db",
+            "artifacts/a1/r2/x3",
+            "integrations/my_crm.toml",
+            "skills/a-b.arazzo.yaml",
+            "seal.key",
+        ] {
             assert_eq!(known(Path::new(good)).as_deref(), Some(good));
         }
         for bad in [

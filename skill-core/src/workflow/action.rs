@@ -89,7 +89,8 @@ pub(super) fn action<'a>(
         object.problem("`retryAfter` and `retryLimit` belong to an action of type `retry`");
     }
     if kind == Some("end") && (object.has("stepId") || object.has("workflowId")) {
-        object.problem("an action of type `end` leads nowhere: leave `stepId` and `workflowId` out");
+        object
+            .problem("an action of type `end` leads nowhere: leave `stepId` and `workflowId` out");
     }
     let act = match kind? {
         "goto" if !object.has("stepId") && !object.has("workflowId") => {

@@ -148,9 +148,8 @@ impl<'a> Run<'a> {
         let Some(each) = &step.each else { return Ok(vec![None]) };
         let locals = Map::new();
         let scope = self.scope(frame, &locals, None);
-        let wrong = |kind, what: &str| {
-            Err(Error::new(kind, format!("the step `{}`: {what}", step.id)))
-        };
+        let wrong =
+            |kind, what: &str| Err(Error::new(kind, format!("the step `{}`: {what}", step.id)));
         match scope.find(&each.list).as_deref() {
             Some(Value::Array(items)) if items.len() <= ITEMS => {
                 Ok(items.iter().cloned().map(Some).collect())
@@ -215,11 +214,13 @@ impl<'a> Run<'a> {
         let Some(sleep) = &step.sleep else { return Ok(()) };
         let seconds = sleep.fill(&self.scope(frame, &Map::new(), None));
         let seconds = seconds.as_ref().and_then(Value::as_f64);
-        let time = seconds.map(|seconds| std::time::Duration::try_from_secs_f64(seconds.min(PAUSE)));
+        let time =
+            seconds.map(|seconds| std::time::Duration::try_from_secs_f64(seconds.min(PAUSE)));
         match time {
             Some(Ok(time)) => self.context.sleep(time).await,
             Some(Err(_)) | None => {
-                let message = format!("the step `{}`: expected a number of seconds for `sleep`", step.id);
+                let message =
+                    format!("the step `{}`: expected a number of seconds for `sleep`", step.id);
                 Err(Error::invalid(message))
             }
         }
@@ -272,10 +273,8 @@ impl<'a> Run<'a> {
                 return Err(Error::invalid(message));
             }
         };
-        let mut request = CallRequest::new(
-            call.action.namespace.as_str(),
-            call.action.name.as_str(),
-        )?;
+        let mut request =
+            CallRequest::new(call.action.namespace.as_str(), call.action.name.as_str())?;
         (request.params, request.connection) = (params, connection);
         let method = Some(Value::String(call.method.as_str().to_owned()));
         Ok((Exchange { method, parameters, body, ..Exchange::default() }, request))
@@ -292,7 +291,8 @@ impl<'a> Run<'a> {
             let scope = self.scope(frame, &row.locals, Some(&row.exchange));
             scope.find(error).and_then(|words| excerpt(&words))
         });
-        let kept = if step.each.is_some() { columns(step, all) } else { all.pop().unwrap_or_default() };
+        let kept =
+            if step.each.is_some() { columns(step, all) } else { all.pop().unwrap_or_default() };
         frame.steps.insert(step.id.as_str(), kept);
         Ok(tried)
     }
@@ -393,7 +393,8 @@ impl Call {
         if let Some(whole) = &self.whole {
             return Ok(Map::from_iter([(whole.clone(), payload.clone())]));
         }
-        let wrong = |what: String| Err(Error::invalid(format!("the body of step `{}`: {what}", step.id)));
+        let wrong =
+            |what: String| Err(Error::invalid(format!("the body of step `{}`: {what}", step.id)));
         let Value::Object(members) = payload else {
             return wrong("expected an object".to_owned());
         };
@@ -403,4 +404,3 @@ impl Call {
         }
     }
 }
-

@@ -39,8 +39,11 @@ impl Checked<'_> {
             Expression::Input(place) => self.input(place, step),
             Expression::Step { step: name, output } => self.output(name, output, (noted, before)),
             Expression::Workflow { workflow, side, name } => self.other(workflow, *side, name),
-            Expression::Method | Expression::Request(_) | Expression::StatusCode
-            | Expression::Response(_) | Expression::Output(_)
+            Expression::Method
+            | Expression::Request(_)
+            | Expression::StatusCode
+            | Expression::Response(_)
+            | Expression::Output(_)
                 if noted.when == When::End =>
             {
                 Err("there is no step that it could mean: use an output of a step".to_owned())

@@ -271,7 +271,9 @@ impl<'a> Reader<'a> {
             _ if word.starts_with('$') => self.value(word),
             _ => match serde_json::from_str::<Value>(word) {
                 Ok(number @ Value::Number(_)) => Ok(Operand::Literal(number)),
-                _ => Err(format!("expected a value, found `{word}`: strings stand in single quotes")),
+                _ => {
+                    Err(format!("expected a value, found `{word}`: strings stand in single quotes"))
+                }
             },
         }
     }
@@ -316,9 +318,10 @@ impl<'a> Reader<'a> {
         };
         while let Some(rest) = self.rest.strip_prefix('[') {
             let (index, rest) = rest.split_once(']').ok_or("a bracket is not closed")?;
-            let index = index.trim().parse().map_err(|_| {
-                format!("expected a number from 0 in brackets, found `{index}`")
-            })?;
+            let index = index
+                .trim()
+                .parse()
+                .map_err(|_| format!("expected a number from 0 in brackets, found `{index}`"))?;
             members.push(Member::Index(index));
             self.rest = rest;
             if self.rest.starts_with('.') {
@@ -340,7 +343,10 @@ fn dotted(word: &str) -> Option<(Expression, impl Iterator<Item = Member> + '_)>
     Some((expression, names.split('.').map(|name| Member::Name(name.to_owned()))))
 }
 
-fn one_or(mut terms: Vec<Condition>, several: impl FnOnce(Vec<Condition>) -> Condition) -> Condition {
+fn one_or(
+    mut terms: Vec<Condition>,
+    several: impl FnOnce(Vec<Condition>) -> Condition,
+) -> Condition {
     match terms.pop() {
         Some(term) if terms.is_empty() => term,
         Some(term) => {

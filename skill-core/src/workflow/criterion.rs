@@ -40,7 +40,8 @@ impl Criterion {
         let condition = object.required_text("condition");
         let context = context(object);
         let kind = object.get("type");
-        let (kind, has_type) = (kind.map_or(Some("simple"), |node| kind_of(object, node)), kind.is_some());
+        let (kind, has_type) =
+            (kind.map_or(Some("simple"), |node| kind_of(object, node)), kind.is_some());
         object.end();
         let (condition, kind) = (condition?, kind?);
         if kind != "simple" && context.is_none() && !object.has("context") {
@@ -190,9 +191,18 @@ mod tests {
             (json!({"condition": "$response.body == 7", "type": "simple"}), false),
             (json!({"context": "$response.body", "type": "regex", "condition": "Rex"}), true),
             (json!({"context": "$response.body", "type": "regex", "condition": "^Rex"}), false),
-            (json!({"context": "$response.body", "type": "jsonpath", "condition": "$.pets[?@.age > 2]"}), true),
-            (json!({"context": "$response.body", "type": "jsonpath", "condition": "$.pets[?@.age > 3]"}), false),
-            (json!({"context": "$response.body", "type": "jsonpath", "condition": "$[?count(@.*) > 0]"}), true),
+            (
+                json!({"context": "$response.body", "type": "jsonpath", "condition": "$.pets[?@.age > 2]"}),
+                true,
+            ),
+            (
+                json!({"context": "$response.body", "type": "jsonpath", "condition": "$.pets[?@.age > 3]"}),
+                false,
+            ),
+            (
+                json!({"context": "$response.body", "type": "jsonpath", "condition": "$[?count(@.*) > 0]"}),
+                true,
+            ),
         ];
         for (criterion, expected) in cases {
             let read = read(criterion.clone()).unwrap();
@@ -202,17 +212,27 @@ mod tests {
 
     #[test]
     fn what_is_refused_has_a_reason() {
-        let with = |kind: Value| json!({"context": "$response.body", "type": kind, "condition": "$.a"});
+        let with =
+            |kind: Value| json!({"context": "$response.body", "type": kind, "condition": "$.a"});
         let old = json!({"type": "jsonpath", "version": "draft-goessner-dispatch-jsonpath-00"});
         let cases = [
             (with("xpath".into()), "x.yaml:3: `xpath` is not supported"),
             (with(json!({"type": "xpath", "version": "xpath-30"})), "x.yaml:3: `xpath` is not"),
             (with(old), "x.yaml:3: `jsonpath` of version `draft-goessner"),
             (with("sql".into()), "x.yaml:3: `type`: expected"),
-            (json!({"condition": "^200$", "type": "regex"}), "x.yaml:3: a condition of type `regex` needs"),
+            (
+                json!({"condition": "^200$", "type": "regex"}),
+                "x.yaml:3: a condition of type `regex` needs",
+            ),
             (json!({"condition": "x", "context": "$url"}), "x.yaml:3: a `context` needs a `type`"),
-            (json!({"condition": "(", "type": "regex", "context": "$statusCode"}), "x.yaml:3: `(` is no"),
-            (json!({"condition": "$[", "type": "jsonpath", "context": "$statusCode"}), "x.yaml:3: `$[` is no"),
+            (
+                json!({"condition": "(", "type": "regex", "context": "$statusCode"}),
+                "x.yaml:3: `(` is no",
+            ),
+            (
+                json!({"condition": "$[", "type": "jsonpath", "context": "$statusCode"}),
+                "x.yaml:3: `$[` is no",
+            ),
             (json!({"type": "simple"}), "x.yaml:3: expected `condition`"),
         ];
         for (criterion, expected) in cases {

@@ -18,7 +18,12 @@ use super::{
     step::{self, Common},
     tree::Node,
 };
-use crate::{integration::Integration, name::{Slug, Version}, schema::Schema, tool::Form};
+use crate::{
+    integration::Integration,
+    name::{Slug, Version},
+    schema::Schema,
+    tool::Form,
+};
 
 /// What a URL of a declared integration begins with.
 const OURS: &str = "skill:";
@@ -47,7 +52,8 @@ pub(super) fn head(file: &File, top: &Object<'_>) -> Head {
     if let Some(version) = top.required_text("arazzo")
         && !version.strip_prefix("1.0.").is_some_and(|patch| patch.parse::<u32>().is_ok())
     {
-        let what = format!("`arazzo`: expected a version 1.0.x of the specification, got `{version}`");
+        let what =
+            format!("`arazzo`: expected a version 1.0.x of the specification, got `{version}`");
         top.problem_at("arazzo", what);
     }
     let mut head = Head::default();
@@ -112,7 +118,11 @@ pub(super) fn sources(
         if !names.insert(name) {
             object.problem_at("name", format!("the source description `{name}` stands twice"));
         }
-        let origin = if is_typed { origin(&object, (url, kind, mapped), (files, integrations)) } else { None };
+        let origin = if is_typed {
+            origin(&object, (url, kind, mapped), (files, integrations))
+        } else {
+            None
+        };
         let origin = origin.unwrap_or(Origin::Unknown);
         read.push(Source { name: name.to_owned(), url: url.to_owned(), origin });
     }
@@ -145,9 +155,9 @@ fn origin(
         ));
     };
     let slug = slug.trim();
-    let found = Slug::parse(slug).ok().and_then(|slug| {
-        integrations.iter().find(|integration| integration.info().slug == slug)
-    });
+    let found = Slug::parse(slug)
+        .ok()
+        .and_then(|slug| integrations.iter().find(|integration| integration.info().slug == slug));
     match found {
         Some(integration) => Some(Origin::Integration(integration.clone())),
         None => wrong(format!("there is no integration `{slug}`: `skill catalog list` lists them")),
@@ -198,7 +208,9 @@ fn point(
             let name = members.get("$ref").and_then(Value::as_str).and_then(component);
             if let Some(name) = name.map(str::to_owned) {
                 members.insert("$ref".to_owned(), format!("#/$defs/{name}").into());
-                if let (false, Some(found)) = (used.contains_key(&name), shared.and_then(|all| all.get(&name))) {
+                if let (false, Some(found)) =
+                    (used.contains_key(&name), shared.and_then(|all| all.get(&name)))
+                {
                     used.insert(name.clone(), Value::Null);
                     let mut found = found.clone();
                     point(&mut found, shared, used);
@@ -266,7 +278,8 @@ pub(super) fn workflow<'a>(site: &Site<'a>, node: &'a Node, head: &Head) -> Opti
     let own = check::inputs(&sketch);
     for each in &steps {
         for local in each.locals().filter(|name| own.iter().flatten().any(|own| own == name)) {
-            let what = format!("`{local}` is an input of the workflow already: choose another name");
+            let what =
+                format!("`{local}` is an input of the workflow already: choose another name");
             site.file.problem(each.line, what);
         }
     }
@@ -307,7 +320,9 @@ fn inputs(object: &Object<'_>, sketch: &Sketch) -> Option<Schema> {
         members.entry("type").or_insert_with(|| "object".into());
     }
     let compiled = Schema::compile(whole);
-    compiled.map_err(|error| object.problem_at("inputs", format!("`inputs`: {}", error.message()))).ok()
+    compiled
+        .map_err(|error| object.problem_at("inputs", format!("`inputs`: {}", error.message())))
+        .ok()
 }
 
 /// The defaults of the members of an object.
@@ -317,7 +332,11 @@ fn defaults(schema: &Value) -> Map<String, Value> {
     given.filter_map(|(name, own)| Some((name.clone(), own.get("default")?.clone()))).collect()
 }
 
-fn extension(site: &Site<'_>, object: &Object<'_>, (head, sketch): (&Head, &Sketch)) -> (Settings, Form) {
+fn extension(
+    site: &Site<'_>,
+    object: &Object<'_>,
+    (head, sketch): (&Head, &Sketch),
+) -> (Settings, Form) {
     let Some(inner) = object.object("x-skill") else {
         return (Settings::default().over(&head.settings), Form::default());
     };
@@ -354,7 +373,8 @@ fn steps<'a>(site: &Site<'a>, nodes: &'a [Node], common: &Common<'a>) -> Vec<sup
 fn outputs(site: &Site<'_>, object: &Object<'_>) -> Vec<(String, super::expression::Expression)> {
     let read = object.map("outputs").iter().filter_map(|member| {
         if !is_key(&member.name) {
-            let what = format!("`{}`: expected a name of letters, digits, `.`, `-` and `_`", member.name);
+            let what =
+                format!("`{}`: expected a name of letters, digits, `.`, `-` and `_`", member.name);
             site.file.problem(member.line, what);
         }
         let what = format!("the output `{}`", member.name);

@@ -148,7 +148,8 @@ fn step(text: &str) -> Result<Expression, String> {
 }
 
 fn workflow(text: &str) -> Result<Expression, String> {
-    let expected = "expected `$workflows.WORKFLOW.inputs.NAME` or `$workflows.WORKFLOW.outputs.NAME`";
+    let expected =
+        "expected `$workflows.WORKFLOW.inputs.NAME` or `$workflows.WORKFLOW.outputs.NAME`";
     let sides = [(".inputs.", Side::Inputs), (".outputs.", Side::Outputs)];
     let found = sides.into_iter().filter_map(|(word, side)| {
         let at = text.find(word)?;

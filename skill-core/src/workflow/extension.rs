@@ -67,8 +67,9 @@ impl Settings {
 
     /// These, and where they say nothing what the document says.
     pub(super) fn over(self, document: &Self) -> Self {
-        let Self { category, version, class, timeout, deadline, attempts, rate_limit, steps, .. } =
-            document.clone();
+        let Self {
+            category, version, class, timeout, deadline, attempts, rate_limit, steps, ..
+        } = document.clone();
         let grants = self.grants.iter().chain(&document.grants).cloned();
         Self {
             grants: grants.collect(),

@@ -117,7 +117,8 @@ impl Fill {
             }
             Self::Object(members) => {
                 let made = members.iter();
-                let made = made.filter_map(|(name, value)| Some((name.clone(), value.fill(known)?)));
+                let made =
+                    made.filter_map(|(name, value)| Some((name.clone(), value.fill(known)?)));
                 let made = made.collect::<Map<_, _>>();
                 (!made.is_empty()).then_some(Value::Object(made))
             }
@@ -147,7 +148,8 @@ fn text(pieces: &[Piece], known: &dyn Known) -> Option<String> {
             Piece::Value(expression) => match known.find(expression)?.as_ref() {
                 Value::Null => return None,
                 Value::String(text) => made.push_str(text),
-                value @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                value
+                @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
                     made.push_str(&value.to_string());
                 }
             },
@@ -191,7 +193,10 @@ mod tests {
             (json!("{x} {"), Some(json!("{x} {"))),
             (json!("$5"), Some(json!("$5"))),
             (json!("$inputs.none"), Some(json!(null))),
-            (json!(["$inputs.n", "$inputs.gone", {"a": "$inputs.o#/x/0"}]), Some(json!([3, {"a": 1}]))),
+            (
+                json!(["$inputs.n", "$inputs.gone", {"a": "$inputs.o#/x/0"}]),
+                Some(json!([3, {"a": 1}])),
+            ),
         ];
         for (value, expected) in cases {
             assert_eq!(filled(value.clone()), expected, "{value}");

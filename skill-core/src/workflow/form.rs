@@ -39,9 +39,8 @@ pub(super) fn form(file: &File, node: &Node, schema: &Value) -> Form {
 fn inputs(object: &Object<'_>, schema: &Value) -> Inputs {
     let feeds = object.map("inputs").iter().filter_map(|member| {
         let line = member.value.line;
-        let template = |text: &str| {
-            Template::parse(text).map_err(|what| object.file.problem(line, what)).ok()
-        };
+        let template =
+            |text: &str| Template::parse(text).map_err(|what| object.file.problem(line, what)).ok();
         if let Some(text) = member.value.text() {
             return Some((member.name.clone(), Feed::Inputs(template(text)?)));
         }

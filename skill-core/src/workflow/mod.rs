@@ -244,7 +244,8 @@ fn made(read: Vec<(usize, Option<Read>)>, files: &[File]) -> Vec<Loaded> {
             file.problem(*line, what);
         }
     }
-    let is_whole = known.iter().all(Option::is_some) && files.iter().all(|f| f.problems().is_empty());
+    let is_whole =
+        known.iter().all(Option::is_some) && files.iter().all(|f| f.problems().is_empty());
     if !is_whole {
         return Vec::new();
     }
@@ -326,7 +327,10 @@ fn info(file: &File, read: &Read) -> Option<SkillInfo> {
     }
     let version = settings.version.or(read.version);
     if version.is_none() {
-        wrong("`info.version` is no version such as `1.0.0`: give one as `x-skill.version`".to_owned());
+        wrong(
+            "`info.version` is no version such as `1.0.0`: give one as `x-skill.version`"
+                .to_owned(),
+        );
     }
     let category = settings.category.clone().or_else(|| Slug::parse(CATEGORY).ok());
     let input = Schema::compile(read.schema.as_ref()?.as_value().clone()).ok()?;

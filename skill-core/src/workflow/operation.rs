@@ -28,7 +28,9 @@ pub(super) fn by_id(site: &Site<'_>, text: &str) -> Result<Option<Found>, String
             let mut sources = site.sources.iter().filter(is_other);
             match (sources.next(), sources.next()) {
                 (Some(source), None) => (source, text),
-                (None, _) => return Err(format!("`{text}`: no source description is of type openapi")),
+                (None, _) => {
+                    return Err(format!("`{text}`: no source description is of type openapi"));
+                }
                 (Some(_), Some(_)) => {
                     return Err(format!(
                         "`{text}`: with several source descriptions write \
@@ -61,9 +63,8 @@ pub(super) fn by_path(site: &Site<'_>, text: &str) -> Result<Option<Found>, Stri
         .ok_or_else(expected)?;
     let source = site.sources.iter().find(|source| source.name == name);
     let source = source.ok_or_else(|| format!("there is no source description `{name}`"))?;
-    let (path, method) = pointer.split_once('/').ok_or_else(|| {
-        format!("{}: the method is missing", expected())
-    })?;
+    let (path, method) =
+        pointer.split_once('/').ok_or_else(|| format!("{}: the method is missing", expected()))?;
     let path = path.replace("~1", "/").replace("~0", "~");
     let Some(integration) = integration(source)? else { return Ok(None) };
     let shape = shape(&path);
@@ -73,9 +74,7 @@ pub(super) fn by_path(site: &Site<'_>, text: &str) -> Result<Option<Found>, Stri
     });
     let slug = &integration.info().slug;
     match (fitting.next(), fitting.next()) {
-        (Some(endpoint), None) => {
-            Ok(Some(Found { integration: integration.clone(), endpoint }))
-        }
+        (Some(endpoint), None) => Ok(Some(Found { integration: integration.clone(), endpoint })),
         (None, _) => Err(format!(
             "no endpoint of the integration `{slug}` has the method `{method}` and the path `{path}`"
         )),
@@ -106,7 +105,9 @@ pub(super) fn slug(text: &str) -> Option<Slug> {
     let mut written = String::new();
     for (at, c) in text.char_indices() {
         let before = text[..at].chars().next_back();
-        if c.is_ascii_uppercase() && before.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) {
+        if c.is_ascii_uppercase()
+            && before.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        {
             written.push('-');
         }
         written.push(c.to_ascii_lowercase());

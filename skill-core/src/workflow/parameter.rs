@@ -105,8 +105,7 @@ impl Taker<'_> {
     /// Whether the endpoint has this parameter where `given` says.
     pub(super) fn has(&self, given: &Given) -> bool {
         let place = self.endpoint.place(&given.name).map(word);
-        self.property(&given.name).is_some()
-            && (place.is_none() || place == given.place.as_deref())
+        self.property(&given.name).is_some() && (place.is_none() || place == given.place.as_deref())
     }
 
     /// Takes a parameter of the step itself; notes what is wrong with it.
@@ -141,7 +140,11 @@ impl Taker<'_> {
                 return wrong(what);
             }
             Some(known) if word(known) != place => {
-                let what = format!("`in`: `{name}` of `{}` stands in the {}, not in the {place}", self.name, word(known));
+                let what = format!(
+                    "`in`: `{name}` of `{}` stands in the {}, not in the {place}",
+                    self.name,
+                    word(known)
+                );
                 return wrong(what);
             }
             Some(_) | None => {}
@@ -281,7 +284,9 @@ fn replacement(site: &Site<'_>, object: &Object<'_>) -> Option<(String, Fill)> {
     object.end();
     let target = target?;
     if !target.starts_with('/') {
-        let what = format!("`target`: expected a JSON Pointer such as `/id`, got `{target}`; XPath is not supported");
+        let what = format!(
+            "`target`: expected a JSON Pointer such as `/id`, got `{target}`; XPath is not supported"
+        );
         object.problem_at("target", what);
         return None;
     }

@@ -140,7 +140,8 @@ impl<'a> Object<'a> {
     /// The items of a list that must be there and hold something.
     pub(super) fn required_items(&self, name: &'static str) -> &'a [Node] {
         let items = self.items(name);
-        let is_list = self.member(name).is_none_or(|member| matches!(member.value.kind, Kind::List(_)));
+        let is_list =
+            self.member(name).is_none_or(|member| matches!(member.value.kind, Kind::List(_)));
         if items.is_empty() && is_list {
             self.problem(format!("expected `{name}`, a list that holds something"));
         }
@@ -177,7 +178,8 @@ impl<'a> Object<'a> {
     pub(super) fn named(&self, name: &'static str) -> &'a [Member] {
         let map = self.map(name);
         for member in map.iter().filter(|member| !is_key(&member.name)) {
-            let what = format!("`{}`: expected a name of letters, digits, `.`, `-` and `_`", member.name);
+            let what =
+                format!("`{}`: expected a name of letters, digits, `.`, `-` and `_`", member.name);
             self.file.problem(member.line, what);
         }
         map

@@ -58,9 +58,9 @@ impl Known for Scope<'_> {
             Expression::Request(part) => self.exchange?.request(part),
             Expression::Response(part) => self.exchange?.response(part),
             Expression::Input(place) => {
-                member(self.locals, place).or_else(|| member(&self.frame.inputs, place))
+                { member(self.locals, place).or_else(|| member(&self.frame.inputs, place)) }
+                    .map(Cow::Borrowed)
             }
-            .map(Cow::Borrowed),
             Expression::Output(place) => {
                 member(self.exchange?.answer.as_ref()?.as_object()?, place).map(Cow::Borrowed)
             }

@@ -109,11 +109,7 @@ impl<'a> Site<'a> {
     }
 
     /// The component that a reusable object refers to, and the object itself.
-    pub(super) fn reusable(
-        &self,
-        node: &'a Node,
-        kind: &str,
-    ) -> Option<Result<&'a Node, ()>> {
+    pub(super) fn reusable(&self, node: &'a Node, kind: &str) -> Option<Result<&'a Node, ()>> {
         let reference = node.get("reference")?;
         let found = reference.text().and_then(|text| match Expression::parse(text) {
             Ok(Expression::Component { kind: found, name }) if found == kind => {
@@ -145,7 +141,8 @@ impl<'a> Site<'a> {
         };
         let Some(rest) = text.strip_prefix("$sourceDescriptions.") else {
             let found = self.workflows.get(self.document).and_then(|own| own.get(text)).copied();
-            return found.or_else(|| wrong(format!("there is no workflow `{text}` in this document")));
+            return found
+                .or_else(|| wrong(format!("there is no workflow `{text}` in this document")));
         };
         match self.source(rest) {
             None => wrong(format!("`{text}`: there is no such source description")),

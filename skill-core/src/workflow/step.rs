@@ -30,7 +30,10 @@ pub(super) struct Read {
 pub(super) fn step<'a>(site: &Site<'a>, object: &Object<'a>, common: &Common<'a>) -> Read {
     let id = object.required_text("stepId").unwrap_or_default();
     if !is_id(id) && object.has("stepId") {
-        object.problem_at("stepId", format!("`stepId`: expected letters, digits, `-` and `_`, got `{id}`"));
+        object.problem_at(
+            "stepId",
+            format!("`stepId`: expected letters, digits, `-` and `_`, got `{id}`"),
+        );
     }
     object.text("description");
     let extension = object.object("x-skill");
@@ -130,7 +133,8 @@ fn called(site: &Site<'_>, object: &Object<'_>) -> Option<Called> {
             return None;
         }
     }
-    let wrong = |key: &'static str| move |what: String| object.problem_at(key, format!("`{key}`: {what}"));
+    let wrong =
+        |key: &'static str| move |what: String| object.problem_at(key, format!("`{key}`: {what}"));
     if let Some(id) = id {
         let found = operation::by_id(site, id).map_err(wrong("operationId"));
         return found.ok().flatten().map(Called::Endpoint);
@@ -183,10 +187,12 @@ fn for_workflow(
     for given in own.iter().filter(|given| !has(&given.name)) {
         let known = properties.into_iter().flat_map(serde_json::Map::keys).cloned();
         let known = known.collect::<Vec<_>>().join("`, `");
-        let what = format!("the workflow `{}` has no input `{}`; it has `{known}`", sketch.id, given.name);
+        let what =
+            format!("the workflow `{}` has no input `{}`; it has `{known}`", sketch.id, given.name);
         site.file.problem(given.line, what);
     }
-    let shared = shared.into_iter().filter(|given| properties.is_some_and(|p| p.contains_key(&given.name)));
+    let shared =
+        shared.into_iter().filter(|given| properties.is_some_and(|p| p.contains_key(&given.name)));
     let shared = shared.collect::<Vec<_>>();
     let takes = shared.iter().map(|given| given.name.clone()).collect();
     let shared = shared.into_iter().filter(|given| own.iter().all(|o| o.name != given.name));

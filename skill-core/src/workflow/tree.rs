@@ -54,8 +54,11 @@ impl Node {
         let is_json = std::path::Path::new(file)
             .extension()
             .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-        if is_json { from_json(text).map_err(|(line, what)| problem(line, what)) }
-        else { from_yaml(text).map_err(|(line, what)| problem(line, what)) }
+        if is_json {
+            from_json(text).map_err(|(line, what)| problem(line, what))
+        } else {
+            from_yaml(text).map_err(|(line, what)| problem(line, what))
+        }
     }
 
     /// What kind of value it is, as people call it.

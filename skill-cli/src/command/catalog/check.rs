@@ -38,7 +38,8 @@ impl Check {
             let text = fs::read_to_string(path);
             let text = text.with_context(|| format!("{name} cannot be read"))?;
             if Document::is_named(&name) {
-                let integrations = assemble::integrations(&loaded.config, &Home::of(&loaded.config))?;
+                let integrations =
+                    assemble::integrations(&loaded.config, &Home::of(&loaded.config))?;
                 let documents = beside(path, Document { file: name.clone(), text })?;
                 let (shown, said) = skills(&name, workflow::load(&documents, &integrations));
                 is_good &= shown["problems"] == json!([]);

@@ -62,7 +62,13 @@ fn skills(
             "name": name, "class": info.class.as_str(), "tool": tool, "file": loaded.file,
             "line": loaded.line, "description": info.summary,
         }));
-        rows.push(vec![name, info.class.as_str().to_owned(), tool, loaded.file, info.summary.clone()]);
+        rows.push(vec![
+            name,
+            info.class.as_str().to_owned(),
+            tool,
+            loaded.file,
+            info.summary.clone(),
+        ]);
     }
     Ok((items, rows))
 }

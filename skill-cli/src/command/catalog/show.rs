@@ -86,7 +86,12 @@ fn skill(config: &Config, name: &str) -> anyhow::Result<(Value, String)> {
         "document": text,
     });
     let granted = if grants.is_empty() { "nothing".to_owned() } else { grants.join(", ") };
-    let head = format!("# {name} ({}:{})\n# class {}, grants {granted}\n\n", found.file, found.line, info.class.as_str());
+    let head = format!(
+        "# {name} ({}:{})\n# class {}, grants {granted}\n\n",
+        found.file,
+        found.line,
+        info.class.as_str()
+    );
     Ok((shown, head + &text))
 }
 

@@ -80,8 +80,23 @@ type Rest<'a> = std::iter::Peekable<std::slice::Iter<'a, Token>>;
 fn condition(rest: &mut Rest<'_>) -> Result<String, String> {
     let expected = || "conditions such as `Active = true and DisplayName like 'A%'`".to_owned();
     let Some(Token::Name(field)) = rest.next() else { return Err(expected()) };
-    let words = ["select", "from", "where", "and", "or", "not", "in", "like", "startposition",
-        "maxresults", "order", "orderby", "true", "false", "iterator"];
+    let words = [
+        "select",
+        "from",
+        "where",
+        "and",
+        "or",
+        "not",
+        "in",
+        "like",
+        "startposition",
+        "maxresults",
+        "order",
+        "orderby",
+        "true",
+        "false",
+        "iterator",
+    ];
     if words.contains(&field.to_ascii_lowercase().as_str()) {
         return Err(expected());
     }
@@ -117,12 +132,12 @@ fn literal(rest: &mut Rest<'_>) -> Result<String, String> {
     match rest.next() {
         Some(Token::Text(text)) => Ok(format!("'{text}'")),
         Some(Token::Number(number)) => Ok(number.clone()),
-        Some(Token::Name(word)) if ["true", "false"].contains(&word.to_ascii_lowercase().as_str()) => {
+        Some(Token::Name(word))
+            if ["true", "false"].contains(&word.to_ascii_lowercase().as_str()) =>
+        {
             Ok(word.to_ascii_lowercase())
         }
-        Some(_) | None => {
-            Err("a value: text in single quotes, a number, true or false".to_owned())
-        }
+        Some(_) | None => Err("a value: text in single quotes, a number, true or false".to_owned()),
     }
 }
 
@@ -244,8 +259,8 @@ fn line(kind: &str, cells: &[Value], titles: &[String], path: &[String]) -> Valu
 /// A cell: an amount as a number, everything else as text, an empty one as nothing.
 fn amount(cell: Option<&Value>) -> Value {
     let Some(text) = cell.and_then(Value::as_str) else { return cell.cloned().unwrap_or_default() };
-    let is_amount = text.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-')
-        && text.contains('.');
+    let is_amount =
+        text.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-') && text.contains('.');
     match serde_json::from_str::<Value>(text) {
         Ok(number @ Value::Number(_)) if is_amount => number,
         _ if text.is_empty() => Value::Null,
@@ -307,7 +322,12 @@ mod tests {
             let error = asked(text).unwrap_err();
             assert!(error.message().starts_with("`where`: expected"), "{text}: {error}");
         }
-        for given in [json!({}), json!({"entity": "Customer where"}), json!({"entity": "A", "limit": 0}), json!({"entity": "A", "offset": -1})] {
+        for given in [
+            json!({}),
+            json!({"entity": "Customer where"}),
+            json!({"entity": "A", "limit": 0}),
+            json!({"entity": "A", "offset": -1}),
+        ] {
             assert!(query(Some(given.clone())).is_err(), "{given}");
         }
     }

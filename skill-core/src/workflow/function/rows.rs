@@ -88,10 +88,8 @@ pub(super) fn group(value: Option<Value>) -> Result<Option<Value>> {
         }
     }
     let made = groups.into_values().map(|(value, count, totals)| {
-        let mut group = Map::from_iter([
-            ("value".to_owned(), value),
-            ("count".to_owned(), count.into()),
-        ]);
+        let mut group =
+            Map::from_iter([("value".to_owned(), value), ("count".to_owned(), count.into())]);
         for (total, name) in totals.into_iter().zip(&sums) {
             // Amounts have two places, or a few more: sums of them have no more than nine.
             let total = Number::from_f64((total * 1e9).round() / 1e9);
