@@ -311,7 +311,8 @@ impl Shared {
         });
         match action {
             Action::Endpoint(operation) => {
-                self.send(&attempt, (&operation, call), run, stand).await
+                // Large, and not what a skill should carry around.
+                Box::pin(self.send(&attempt, (&operation, call), run, stand)).await
             }
             Action::Skill(skill) => self.run_skill(&attempt, (skill, call), stand).await,
         }

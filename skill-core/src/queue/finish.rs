@@ -110,7 +110,8 @@ impl Shared {
         self.ended.notified().await;
         // Attempts that end at the same time are written at the same time.
         tokio::task::yield_now().await;
-        let (finished, unwritten): (Vec<_>, Vec<_>) = mem::take(&mut *self.ends()).into_iter().unzip();
+        let (finished, unwritten): (Vec<_>, Vec<_>) =
+            mem::take(&mut *self.ends()).into_iter().unzip();
         if finished.is_empty() {
             return;
         }

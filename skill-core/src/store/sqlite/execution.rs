@@ -26,6 +26,9 @@ use crate::{
     store::{ExecutionFilter, ExecutionStore},
 };
 
+/// The statement that keeps an outcome beside its row.
+pub(super) const KEEP_OUTCOME: &str =
+    "INSERT OR REPLACE INTO execution_outcomes (run, sealed) VALUES (?1, ?2)";
 /// The most rows that one command removes: other commands wait meanwhile.
 const BATCH: u32 = 500;
 
@@ -361,8 +364,7 @@ pub(super) fn keep_bodies(
         execute(session, sql, params![row, input.0])?;
     }
     if let Some(outcome) = outcome {
-        let sql = "INSERT OR REPLACE INTO execution_outcomes (run, sealed) VALUES (?1, ?2)";
-        execute(session, sql, params![row, outcome.0])?;
+        execute(session, KEEP_OUTCOME, params![row, outcome.0])?;
     }
     Ok(())
 }

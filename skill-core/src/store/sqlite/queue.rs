@@ -106,8 +106,7 @@ impl QueueStore for SqliteStore {
     async fn finish(&self, done: &[Finished]) -> Result<Vec<bool>> {
         let done = done.to_vec();
         self.write(move |session| {
-            let held = done.iter().map(|done| finish::finish(session, done));
-            let held = held.collect::<Work<Vec<_>>>()?;
+            let held = finish::finish(session, &done)?;
             let ended = done.iter().zip(&held).filter(|(_, is_held)| **is_held);
             let ended = ended.map(|(done, _)| &done.execution).filter(|run| run.state.is_final());
             touch(session, ended)?;
