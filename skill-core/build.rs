@@ -1,5 +1,5 @@
 //! Lists the bundled integrations, so that adding a file to `integrations` is all there is to do;
-//! those of `integrations/base` are what others extend.
+//! those of `integrations/base` are what others extend. The bundled skills in `skills` likewise.
 
 use std::{
     env,
@@ -19,20 +19,32 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (name, folder, what) in described {
         list.push_str(&format!("/// {what}: file name and text.\n"));
         list.push_str(&format!("const {name}: &[(&str, &str)] = &[\n"));
-        for path in declarations(&folder)? {
+        for path in files(&folder, ".toml")? {
             let file = path.file_name().unwrap_or_default();
             list.push_str(&format!("    ({file:?}, include_str!({path:?})),\n"));
         }
         list.push_str("];\n");
     }
-    fs::write(Path::new(&env::var("OUT_DIR")?).join("bundled.rs"), list)?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("bundled.rs"), list)?;
+    let skills = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("skills");
+    println!("cargo::rerun-if-changed={}", skills.display());
+    let mut list = String::from("/// The bundled documents: file name and text.\n");
+    list.push_str("const DOCUMENTS: &[(&str, &str)] = &[\n");
+    for path in files(&skills, ".arazzo.yaml")? {
+        let file = path.file_name().unwrap_or_default();
+        list.push_str(&format!("    ({file:?}, include_str!({path:?})),\n"));
+    }
+    list.push_str("];\n");
+    fs::write(out.join("workflows.rs"), list)?;
     Ok(())
 }
 
-fn declarations(folder: &Path) -> Result<Vec<PathBuf>, std::io::Error> {
+/// The files of a folder whose name ends so.
+fn files(folder: &Path, end: &str) -> Result<Vec<PathBuf>, std::io::Error> {
     let files = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
     let mut files = files.collect::<Result<Vec<_>, std::io::Error>>()?;
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    files.retain(|path| path.to_str().is_some_and(|path| path.ends_with(end)));
     files.sort();
     Ok(files)
 }

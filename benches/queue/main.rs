@@ -1,7 +1,7 @@
 //! Measures the queue in process; prints one JSON object per measurement. See `benches/queue/run`.
 //!
-//! Usage: `queue store FILE SECONDS [HISTORY]`, `queue engine FILE SECONDS`,
-//! `queue serve FILE ADDRESS SECONDS`
+//! Usage: `queue store FILE SECONDS [HISTORY]`, `queue submit FILE SECONDS`,
+//! `queue drain FILE SECONDS JOBS`, `queue serve FILE ADDRESS SECONDS`
 
 mod engine;
 mod http;
@@ -10,6 +10,10 @@ mod store;
 use std::{env, error::Error, path::Path, time::Duration};
 
 use serde_json::Value;
+
+/// The program's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What a measurement may end in.
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -25,11 +29,16 @@ fn main() -> Outcome {
         ["store", file, seconds, history] => {
             runtime.block_on(store::run(Path::new(file), time(seconds)?, history.parse()?))
         }
-        ["engine", file, seconds] => runtime.block_on(engine::run(Path::new(file), time(seconds)?)),
+        ["submit", file, seconds] => {
+            runtime.block_on(engine::submit(Path::new(file), time(seconds)?))
+        }
+        ["drain", file, seconds, jobs] => {
+            runtime.block_on(engine::drain(Path::new(file), time(seconds)?, jobs.parse()?))
+        }
         ["serve", file, address, seconds] => {
             runtime.block_on(http::serve(Path::new(file), address, time(seconds)?))
         }
-        _ => Err("usage: queue store|engine|serve FILE ... SECONDS".into()),
+        _ => Err("usage: queue store|submit|drain|serve FILE ... SECONDS ...".into()),
     }
 }
 

@@ -46,16 +46,17 @@ print("\n| goal | figure |\n|---|---|")
 print(f"| 32 producers ≥ 1.5 × BullMQ always | {ours('skill', 'enqueue', 32) / bull('always', 'enqueue'):.2f} × |")
 print(f"| 256 producers ≥ 0.6 × `sqlite_limits` at 100 in a commit | {ours('skill', 'enqueue', 256) / limits:.2f} ×, "
       f"the store alone {ours('store', 'enqueue', 256) / limits:.2f} × |")
-print(f"| drain ≥ 2 × BullMQ everysec | {ours('skill', 'drain') / bull('everysec', 'drain'):.2f} × |")
+print(f"| drain of {median('jobs', queue='skill', what='drain'):.0f} ≥ 2 × BullMQ everysec | "
+      f"{ours('skill', 'drain') / bull('everysec', 'drain'):.2f} ×, {median('cpu_us', queue='skill', what='drain'):.0f} µs of CPU each |")
 print(f"| submit to done, p50 ≤ 8 ms | {median('p50_ms', queue='skill', what='latency'):.1f} ms |")
 
 history = max((row.get("history", 0) for row in rows), default=0)
 if history:
-    print(f"\n| beside {history} runs | without | with |\n|---|---|---|")
+    print(f"\n| beside {history} runs, goal ≤ 20 % slower | without | with | slower by |\n|---|---|---|---|")
     for what, width in (("enqueue", 32), ("enqueue", 256), ("claim and finish", None)):
         more = {"width": width} if width else {}
         found = [median("jobs_per_s", queue="beside", what=what, history=h, **more) for h in (0, history)]
-        print(f"| {what} {width or ''} | {found[0]:.0f}/s | {found[1]:.0f}/s |")
+        print(f"| {what} {width or ''} | {found[0]:.0f}/s | {found[1]:.0f}/s | {(found[0] / found[1] - 1) * 100:.0f} % |")
     for what in ("all", "success", "namespace", "action"):
         found = [median("us", queue="beside", what=f"list {what}", history=h) for h in (0, history)]
-        print(f"| list {what} | {found[0]:.0f} µs | {found[1]:.0f} µs |")
+        print(f"| list {what} | {found[0]:.0f} µs | {found[1]:.0f} µs | {(found[1] / found[0] - 1) * 100:.0f} % |")

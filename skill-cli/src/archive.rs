@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use skill_core::workflow::Document;
 use tar::{Archive, Builder, EntryType, Header};
 
 use crate::failure::Failure;
@@ -196,6 +197,10 @@ fn known(path: &Path) -> Option<String> {
         [MANIFEST | "skill.db" | "skill.toml" | "seal.key"] => true,
         ["artifacts", owner, run, id] => [owner, run, id].into_iter().all(is_plain),
         ["integrations", file] => file.strip_suffix(".toml").is_some_and(is_plain),
+        ["skills", file] => {
+            let stem = file.rsplit_once(".arazzo.").map(|(stem, _)| stem);
+            Document::is_named(file) && stem.is_some_and(is_plain)
+        }
         _ => false,
     };
     is_known.then(|| parts.join("/"))
@@ -243,7 +248,13 @@ mod tests {
 
     #[test]
     fn only_the_names_of_a_backup_are_taken() {
-        for good in ["skill.db", "artifacts/a1/r2/x3", "integrations/my_crm.toml", "seal.key"] {
+        for good in [
+            "skill.db",
+            "artifacts/a1/r2/x3",
+            "integrations/my_crm.toml",
+            "skills/a-b.arazzo.yaml",
+            "seal.key",
+        ] {
             assert_eq!(known(Path::new(good)).as_deref(), Some(good));
         }
         for bad in [
@@ -252,6 +263,8 @@ mod tests {
             "artifacts/../a/b",
             "skill.sock",
             "integrations/.toml/x",
+            "skills/../a.arazzo.yaml",
+            "skills/a.yaml",
             "",
         ] {
             assert_eq!(known(Path::new(bad)), None, "{bad}");

@@ -27,6 +27,7 @@ use skill_core::{
     store::sqlite::SqliteStore,
     transport::{ReqwestTransport, egress::Egress},
     webhook,
+    workflow::{self, Document, Loaded},
 };
 use skill_http::{Dialects, Metrics, Server, Settings};
 use url::Url;
@@ -89,6 +90,7 @@ pub(crate) async fn parts(
     (public, workers): (Url, Workers),
 ) -> anyhow::Result<Parts> {
     let integrations = integrations(config, home)?;
+    let skills = skills(config, home, &integrations)?;
     let egress = Egress::new(config.egress.allow.clone());
     tell_closed_doors(config, &egress);
     home.prepare()?;
@@ -100,6 +102,9 @@ pub(crate) async fn parts(
     let mut builder = Engine::builder(Arc::new(transport));
     if let Some(place) = key_place(config, home) {
         builder = builder.keep_keys(keep_at(place));
+    }
+    for loaded in skills {
+        builder = builder.skill(loaded.skill);
     }
     let engine = builder
         .store(Arc::new(store), keyring)
@@ -175,18 +180,26 @@ pub(crate) fn integrations(
 pub(crate) fn declarations(config: &Config, home: &Home) -> anyhow::Result<Vec<(String, String)>> {
     let standard = home.integrations();
     let directory = config.integrations.directory.as_deref();
-    let entries = match fs::read_dir(directory.unwrap_or(&standard)) {
+    files((directory, &standard), |file| file.ends_with(".toml"))
+}
+
+/// The files of a directory whose names fit: path and text. The standard one may be missing.
+fn files(
+    (directory, standard): (Option<&Path>, &Path),
+    fits: fn(&str) -> bool,
+) -> anyhow::Result<Vec<(String, String)>> {
+    let entries = match fs::read_dir(directory.unwrap_or(standard)) {
         Ok(entries) => entries,
         Err(error) if directory.is_none() && error.kind() == io::ErrorKind::NotFound => {
             return Ok(Vec::new());
         }
         Err(error) => {
-            let directory = directory.unwrap_or(&standard).display();
+            let directory = directory.unwrap_or(standard).display();
             return Err(error).with_context(|| format!("the directory {directory} cannot be read"));
         }
     };
     let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    paths.retain(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(fits));
     paths.sort();
     let read = |path: PathBuf| {
         let text = fs::read_to_string(&path);
@@ -194,6 +207,38 @@ pub(crate) fn declarations(config: &Config, home: &Home) -> anyhow::Result<Vec<(
         Ok((path.display().to_string(), text))
     };
     paths.into_iter().map(read).collect()
+}
+
+/// Every skill that is a document: the bundled ones, and the operator's own in their place or beside
+/// them.
+///
+/// # Errors
+/// Every problem of the operator's own, with file and line.
+pub(crate) fn skills(
+    config: &Config,
+    home: &Home,
+    integrations: &[Arc<dyn Integration>],
+) -> anyhow::Result<Vec<Loaded>> {
+    let own = workflow::load(&documents(config, home)?, integrations).map_err(|problems| {
+        let failure = Failure::new("the skills cannot be loaded");
+        problems.iter().fold(failure, |all, one| all.detail(one.to_string()))
+    })?;
+    let (mut bundled, problems) = workflow::bundled(integrations);
+    for problem in problems {
+        tracing::warn!("a bundled skill does not fit your integrations and is left out: {problem}");
+    }
+    let name = |loaded: &Loaded| (loaded.skill.info().action(), loaded.skill.info().version);
+    bundled.retain(|loaded| own.iter().all(|other| name(other) != name(loaded)));
+    bundled.extend(own);
+    Ok(bundled)
+}
+
+/// The operator's own documents.
+pub(crate) fn documents(config: &Config, home: &Home) -> anyhow::Result<Vec<Document>> {
+    let standard = home.skills();
+    let directory = config.skills.directory.as_deref();
+    let files = files((directory, &standard), Document::is_named)?;
+    Ok(files.into_iter().map(|(file, text)| Document { file, text }).collect())
 }
 
 /// What the configuration says instead of the declarations, by slug.

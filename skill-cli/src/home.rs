@@ -55,6 +55,11 @@ impl Home {
         self.0.join("integrations")
     }
 
+    /// The operator's own skills.
+    pub(crate) fn skills(&self) -> PathBuf {
+        self.0.join("skills")
+    }
+
     /// Makes the directory, for its owner alone.
     pub(crate) fn prepare(&self) -> anyhow::Result<()> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.0);

@@ -84,10 +84,35 @@ pub struct Draft {
     pub body: Payload,
 }
 
+/// Where in a request a parameter goes.
+///
+/// ```
+/// use skill_core::endpoint::Place;
+/// assert_ne!(Place::Path, Place::Query);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Into the path.
+    Path,
+    /// Into the query.
+    Query,
+    /// Into a header.
+    Header,
+    /// It is a member of the body.
+    Body,
+    /// It is the whole body.
+    WholeBody,
+}
+
 /// One operation of an outside service. No IO, no secrets.
 pub trait Endpoint: fmt::Debug + Send + Sync + 'static {
     /// What is known about it.
     fn info(&self) -> &EndpointInfo;
+
+    /// Where a parameter goes, when the endpoint has it and says.
+    fn place(&self, _parameter: &str) -> Option<Place> {
+        None
+    }
 
     /// Drafts the request for parameters that fit the schema. Parameters that are not declared
     /// never reach it.

@@ -30,6 +30,7 @@ pub mod login;
 pub mod connections;
 pub mod apps;
 pub mod executor;
+pub mod workflow;
 pub mod queue;
 pub mod connect;
 pub mod webhook;

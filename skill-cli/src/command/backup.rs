@@ -9,7 +9,7 @@ use std::{
 
 use jiff::Timestamp;
 use serde_json::json;
-use skill_core::store::sqlite;
+use skill_core::{store::sqlite, workflow::Document};
 
 use crate::{
     archive::{Manifest, Writer},
@@ -21,7 +21,7 @@ use crate::{
 
 /// Copy everything in the data directory to one file, while the server goes on
 ///
-/// The copy is one moment of the store, with the large results, your own integrations and
+/// The copy is one moment of the store, with the large results, your own integrations, your own skills and
 /// skill.toml. The key that seals it stays out: keep that one elsewhere, apart from the backups,
 /// for nobody can open them without it. The file is whole or not there at all, and only its owner
 /// may read it.
@@ -44,9 +44,10 @@ impl Backup {
             let message = "the sealing key is not kept in the data directory: leave out --with-key";
             return Err(Failure::usage(message).into());
         }
-        let integrations = context.loaded.config.integrations.directory.clone();
+        let config = &context.loaded.config;
+        let own = [config.integrations.directory.clone(), config.skills.directory.clone()];
         let (file, with_key, from) = (self.file.clone(), self.with_key, home.clone());
-        let work = move || copy(&from, &file, integrations.as_deref(), with_key);
+        let work = move || copy(&from, &file, own, with_key);
         let (manifest, bytes, files) = tokio::task::spawn_blocking(work).await??;
         let path = self.file.display().to_string();
         let answer = json!({
@@ -73,7 +74,7 @@ impl Backup {
 fn copy(
     home: &Home,
     file: &Path,
-    integrations: Option<&Path>,
+    [integrations, skills]: [Option<PathBuf>; 2],
     with_key: bool,
 ) -> anyhow::Result<(Manifest, u64, usize)> {
     if !home.database().try_exists()? {
@@ -98,9 +99,10 @@ fn copy(
             );
         }
     }
-    let own = integrations.map_or_else(|| home.integrations(), Path::to_owned);
-    let mut rest = below(&own, "integrations", 1)?;
+    let mut rest = below(&integrations.unwrap_or_else(|| home.integrations()), "integrations", 1)?;
     rest.retain(|(name, _)| name.ends_with(".toml"));
+    let documents = below(&skills.unwrap_or_else(|| home.skills()), "skills", 1)?;
+    rest.extend(documents.into_iter().filter(|(name, _)| Document::is_named(name)));
     rest.push(("skill.toml".to_owned(), home.path().join("skill.toml")));
     if with_key {
         rest.push(("seal.key".to_owned(), home.seal_key()));

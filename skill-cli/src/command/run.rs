@@ -191,7 +191,11 @@ struct Known {
 
 /// The action in the catalogue that this configuration makes; the server may know others.
 fn find(config: &Config, action: &str) -> anyhow::Result<Option<Known>> {
-    let catalog = Catalog::build(assemble::integrations(config, &Home::of(config))?, [])?;
+    let home = Home::of(config);
+    let integrations = assemble::integrations(config, &home)?;
+    let skills = assemble::skills(config, &home, &integrations)?;
+    let skills = skills.into_iter().map(|loaded| loaded.skill);
+    let catalog = Catalog::build(integrations, skills)?;
     let known = match action.split_once('/') {
         None => catalog.tool(action).map(|tool| Known {
             title: format!("{}: {}", tool.name, tool.description),

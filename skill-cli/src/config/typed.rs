@@ -61,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) tiers: BTreeMap<String, u32>,
     /// Integrations.
     pub(crate) integrations: Integrations,
+    /// Skills that are documents.
+    pub(crate) skills: Skills,
 }
 
 /// An API shape.
@@ -224,6 +226,14 @@ pub(crate) struct Integrations {
     /// Settings by slug.
     #[serde(flatten)]
     pub(crate) by_slug: BTreeMap<String, Integration>,
+}
+
+/// Skills that are documents.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Skills {
+    /// Where the operator's own lie.
+    pub(crate) directory: Option<PathBuf>,
 }
 
 /// Settings of one integration.

@@ -80,3 +80,43 @@ fn a_probe_says_what_it_saw_and_what_that_proves() {
     let missing = skill.run(&["catalog", "probe", "httpbin"]);
     assert!(stderr(&missing).contains("names no call that may be made"), "{}", stderr(&missing));
 }
+
+/// A document with a workflow that calls `operation`.
+fn document(operation: &str) -> String {
+    format!(
+        "arazzo: 1.0.1\ninfo: {{title: T, version: 1.0.0}}\nsourceDescriptions:\n\
+         - {{name: httpbin, url: 'skill:httpbin', type: openapi}}\nworkflows:\n\
+         - workflowId: look\n  x-skill: {{category: mine}}\n  steps:\n\
+         \x20 - {{stepId: a, operationId: {operation}}}\n"
+    )
+}
+
+#[test]
+fn a_skill_that_is_a_document_is_checked_listed_shown_and_called() {
+    let skill = Skill::new();
+    let folder = skill.data().join("skills");
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("look.arazzo.yaml");
+    let file = file.to_str().unwrap();
+    fs::write(file, document("nothing")).unwrap();
+    let checked = skill.run(&["catalog", "check", file]);
+    assert_eq!(checked.status.code(), Some(1));
+    let said = serde_json::from_str::<serde_json::Value>(&stdout(&checked)).unwrap();
+    let problem = &said["files"][0]["problems"][0];
+    assert_eq!((&problem["file"], &problem["line"]), (&file.into(), &9.into()), "{said}");
+    // A start names it too, and does not go on without it.
+    let started = skill.run(&["catalog", "list"]);
+    assert!(stderr(&started).contains("look.arazzo.yaml:9"), "{}", stderr(&started));
+    fs::write(file, document("get")).unwrap();
+    let checked = skill.json(&["catalog", "check", file]);
+    assert_eq!(checked["files"][0]["skills"], serde_json::json!(["mine/v1.0/look"]));
+    let listed = skill.json(&["catalog", "list"]);
+    let all = listed["skills"].as_array().unwrap();
+    let tool = |name: &str| &all.iter().find(|one| one["name"] == name).unwrap()["tool"];
+    assert_eq!(tool("mine/v1.0/look"), "mine-look");
+    assert_eq!(tool("github/v1.0/workflow"), "github-workflow");
+    let shown = skill.json(&["catalog", "show", "slack/v1.0/notify"]);
+    assert!(shown["document"].as_str().unwrap().contains("post_message"));
+    let tools = skill.json(&["tools", "show", "mine-look"]);
+    assert_eq!(tools["id"], "mine-look", "{tools}");
+}

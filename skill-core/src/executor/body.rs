@@ -108,7 +108,7 @@ impl Executor {
         let Some((status, form, bytes)) = large(outcome, most) else {
             return self.seal_outcome(owner, id, outcome);
         };
-        let artifact = self.artifacts.spill(owner, id, bytes).await?;
+        let artifact = Box::pin(self.artifacts.spill(owner, id, bytes)).await?;
         let text = replay::write_spilled(status, form, artifact)?;
         self.vault.seal(&text, &binding("outcome", owner, id))
     }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     declaration::Table,
-    endpoint::{Draft, Endpoint, EndpointInfo},
+    endpoint::{self, Draft, Endpoint, EndpointInfo},
     error::{Error, Result},
     name::Slug,
     record::{connection::Fields, execution::Class},
@@ -302,6 +302,17 @@ fn compile(table: &Table<'_>, parameters: &mut [Parameter]) -> Option<Schema> {
 impl Endpoint for DeclaredEndpoint {
     fn info(&self) -> &EndpointInfo {
         &self.info
+    }
+
+    fn place(&self, parameter: &str) -> Option<endpoint::Place> {
+        let found = self.parameters.iter().find(|known| known.name == parameter)?;
+        Some(match found.place {
+            Place::Path => endpoint::Place::Path,
+            Place::Query(..) => endpoint::Place::Query,
+            Place::Header(_) => endpoint::Place::Header,
+            Place::Body(_) => endpoint::Place::Body,
+            Place::WholeBody => endpoint::Place::WholeBody,
+        })
     }
 
     fn request(&self, params: &Map<String, Value>, fields: &Fields) -> Result<Draft> {

@@ -96,6 +96,25 @@ pub enum Problem {
     },
 }
 
+impl Problem {
+    /// Where in the text it is, when it is at one place.
+    pub fn byte(&self) -> Option<usize> {
+        match self {
+            Self::ByteOrderMark => Some(0),
+            Self::Utf8 { byte }
+            | Self::Ended { byte, .. }
+            | Self::Unexpected { byte, .. }
+            | Self::Trailing { byte }
+            | Self::Control { byte }
+            | Self::Escape { byte }
+            | Self::Surrogate { byte }
+            | Self::Number { byte, .. }
+            | Self::Duplicate { byte, .. } => Some(*byte),
+            Self::Deep { .. } | Self::Nodes { .. } => None,
+        }
+    }
+}
+
 /// At most 40 characters of what was sent, escaped so that it can stand in a log or a message.
 ///
 /// ```

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::{
     Shared, host,
-    live::{Held, Sent, Slot, Why},
+    live::{Ending, Held, Sent, Slot, Why},
     retry::{self, Stand, Verdict},
     thread,
 };
@@ -156,20 +156,34 @@ impl Ended {
 }
 
 /// A run in its place. However the attempt ends, a panic included, the place is free again.
-struct Placed {
+pub(super) struct Placed {
     shared: Arc<Shared>,
-    held: Arc<Held>,
+    pub(super) held: Arc<Held>,
     slot: Option<Slot>,
+    ending: Option<Ending>,
     is_of_a_group: bool,
+}
+
+impl Placed {
+    /// Gives the place to another run, now that nothing is left to do but to write the end down:
+    /// the next claim goes to the disk together with it.
+    pub(super) fn leave(&mut self) {
+        if let Some(ending) = self.shared.live.ending() {
+            (self.ending, self.slot) = (Some(ending), None);
+            self.shared.freed(false);
+        }
+    }
 }
 
 impl Drop for Placed {
     fn drop(&mut self) {
         let id = self.held.lease().id;
         self.shared.live.release(id, &self.held);
-        self.slot = None;
+        let had_place = self.slot.take().is_some();
         self.shared.live.signal(id);
-        self.shared.freed(self.is_of_a_group);
+        if had_place || self.is_of_a_group {
+            self.shared.freed(self.is_of_a_group);
+        }
     }
 }
 
@@ -178,21 +192,22 @@ impl Shared {
     pub(super) fn start(self: &Arc<Self>, claimed: Claimed, held: Arc<Held>, slot: Slot) {
         held.begin();
         let is_of_a_group = claimed.work.group.is_some();
-        let placed = Placed { shared: self.clone(), held, slot: Some(slot), is_of_a_group };
+        let (shared, slot) = (self.clone(), Some(slot));
+        let placed = Placed { shared, held, slot, ending: None, is_of_a_group };
+        let shared = self.clone();
         self.tasks.spawn(async move {
-            let shared = placed.shared.clone();
             let killed = shared.killed.cancelled();
-            let work = Box::pin(shared.clone().work(claimed, placed.held.clone()));
+            let work = Box::pin(shared.work(claimed, placed));
             tokio::select! {
                 biased;
                 () = killed => {}
                 () = work => {}
             }
-            drop(placed);
         });
     }
 
-    async fn work(self: Arc<Self>, claimed: Claimed, held: Arc<Held>) {
+    async fn work(self: &Arc<Self>, claimed: Claimed, placed: Placed) {
+        let held = placed.held.clone();
         let mut run = claimed.execution.clone();
         let waited = self.now().duration_since(claimed.work.run_at);
         let waited = Duration::try_from(waited).unwrap_or_default();
@@ -204,7 +219,7 @@ impl Shared {
             None => self.attempt(&claimed, &mut run, &held).await,
         };
         run.timing.total += watch.elapsed();
-        self.conclude((run, claimed.work.deadline), ended, &held).await;
+        self.conclude((run, claimed.work.deadline), ended, placed).await;
     }
 
     /// Why a run that was claimed is over before its attempt begins.
@@ -296,7 +311,8 @@ impl Shared {
         });
         match action {
             Action::Endpoint(operation) => {
-                self.send(&attempt, (&operation, call), run, stand).await
+                // Large, and not what a skill should carry around.
+                Box::pin(self.send(&attempt, (&operation, call), run, stand)).await
             }
             Action::Skill(skill) => self.run_skill(&attempt, (skill, call), stand).await,
         }

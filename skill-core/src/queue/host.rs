@@ -53,6 +53,8 @@ struct SkillHost {
     info: RunInfo,
     journal: Arc<Journal>,
     frame: Frame,
+    /// What the skill may call besides what its caller may.
+    grants: Vec<Scope>,
     /// How many skills called each other to come here.
     depth: u32,
 }
@@ -75,7 +77,8 @@ impl SkillHost {
             attempt: run.attempts,
         };
         let (journal, frame) = (journal.clone(), Frame::default());
-        SkillContext::new(Arc::new(Self { info, journal, frame, depth }))
+        let grants = skill.info().grants.clone();
+        SkillContext::new(Arc::new(Self { info, journal, frame, grants, depth }))
     }
 
     fn attempt(&self) -> &Attempt {
@@ -142,11 +145,12 @@ impl SkillHost {
     /// Counts the call; when a limit is used up, says which and when to come again.
     async fn count(&self, target: &Action) -> Result<Result<Admitted, Error>> {
         let (attempt, keys) = (self.attempt(), &self.attempt().shared.keys);
-        let caller = attempt.admitted.caller().clone();
+        let mut caller = attempt.admitted.caller().clone();
         if let Err(error) = keys.resume(caller.clone()).await {
             let is_revoked = error.kind() == ErrorKind::Unauthenticated;
             return Err(if is_revoked { attempt.refuse(error) } else { error });
         }
+        caller.scopes = caller.scopes.with(&self.grants);
         let admitted = match keys.admit(caller).await? {
             Admission::Admitted(admitted) => admitted,
             Admission::Refused(allowance) => {

@@ -198,6 +198,8 @@ impl Journal {
 
     /// What an earlier attempt left of the step. What was kept back is recorded first.
     pub(super) async fn recall(&self, turn: &Turn) -> Result<Past> {
+        // Steps that begin together all take their positions before one that is known ends.
+        tokio::task::yield_now().await;
         self.settle().await?;
         let Some(step) = self.earlier().await?.get(&turn.position) else { return Ok(Past::None) };
         if step.name != turn.name {

@@ -6,7 +6,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -190,6 +190,8 @@ struct Places {
 pub(crate) struct Live {
     slots: usize,
     places: Mutex<Places>,
+    /// Attempts that gave their place away and wait for the store.
+    ending: AtomicUsize,
     held: Mutex<HashMap<ExecutionId, Arc<Held>>>,
     listeners: Mutex<HashMap<ExecutionId, (Arc<Notify>, usize)>>,
 }
@@ -206,6 +208,7 @@ impl Live {
         Arc::new(Self {
             slots: slots as usize,
             places: Mutex::default(),
+            ending: AtomicUsize::new(0),
             held: Mutex::default(),
             listeners: Mutex::default(),
         })
@@ -226,6 +229,12 @@ impl Live {
         places.taken += 1;
         *places.by_owner.entry(owner.clone()).or_default() += 1;
         Some(Slot { live: self.clone(), owner: Some(owner.clone()) })
+    }
+
+    /// Lets an attempt wait for the store without a place; there are no more of those than places.
+    pub(crate) fn ending(self: &Arc<Self>) -> Option<Ending> {
+        let ending = Ending(self.clone());
+        (self.ending.fetch_add(1, Ordering::AcqRel) < self.slots).then_some(ending)
     }
 
     /// Takes every place that is free, as many as may go to one owner at once, and says which
@@ -326,6 +335,21 @@ impl Drop for Slot {
                 places.by_owner.remove(owner);
             }
         }
+    }
+}
+
+/// An attempt that waits for the store, without a place.
+pub(crate) struct Ending(Arc<Live>);
+
+impl fmt::Debug for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ending")
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.ending.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

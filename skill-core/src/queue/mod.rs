@@ -32,7 +32,7 @@ use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::journal::step_binding;
-use self::{live::Live, thread::Threads, tide::Tide};
+use self::{finish::Unwritten, live::Live, thread::Threads, tide::Tide};
 pub use self::{
     run::{Invoked, OnDeadline, Page, Run, Submission, Submitted},
     settings::Settings,
@@ -46,7 +46,7 @@ use crate::{
     error::Result,
     executor::Executor,
     id,
-    record::run::{Lane, Worker},
+    record::run::{Finished, Lane, Worker},
     store::Store,
 };
 
@@ -95,6 +95,10 @@ pub(crate) struct Shared {
     /// The loop wants to hear of every place that gets free.
     is_eager: AtomicBool,
     threads: Arc<Threads>,
+    /// The ends of attempts that the store does not have yet.
+    ends: Mutex<Vec<(Finished, Unwritten)>>,
+    /// Tells that there is another one.
+    ended: Notify,
     /// What is under way: submits, the loop that claims, attempts.
     tasks: TaskTracker,
     /// Signs of life, as long as anything is under way.
@@ -121,6 +125,8 @@ impl Runs {
         let shared = Arc::new(Shared {
             live: Live::new(settings.slots),
             threads: Threads::new(settings.slots),
+            ends: Mutex::default(),
+            ended: Notify::new(),
             worker: Worker(HEXLOWER.encode(&id::random::<8>()?)),
             tide: Tide::new(&*clock),
             wake: Notify::new(),

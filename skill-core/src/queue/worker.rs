@@ -29,10 +29,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(10);
 
 impl Shared {
-    /// Starts the loop that claims and the signs of life.
+    /// Starts the loop that claims, the one that writes ends, and the signs of life.
     pub(crate) fn serve(self: &Arc<Self>) {
         let claiming = self.clone();
         self.tasks.spawn(async move { claiming.claim_until_closed().await });
+        let writing = self.clone();
+        self.beats.spawn(async move { writing.write_until_killed().await });
         let beating = self.clone();
         self.beats.spawn(async move { beating.beat_until_killed().await });
     }

@@ -132,6 +132,15 @@ impl Scopes {
         other.0.iter().all(|scope| self.allows(scope))
     }
 
+    /// These scopes and others.
+    #[must_use]
+    pub fn with(&self, others: &[Scope]) -> Self {
+        let mut scopes = self.0.iter().chain(others).cloned().collect::<Vec<_>>();
+        scopes.sort();
+        scopes.dedup();
+        Self(scopes)
+    }
+
     /// The scopes, sorted.
     pub fn iter(&self) -> impl Iterator<Item = &Scope> {
         self.0.iter()

@@ -63,6 +63,8 @@ pub struct SkillInfo {
     pub attempts: Option<u32>,
     /// Scopes that a caller needs beside that of the skill itself.
     pub scopes: Vec<Scope>,
+    /// What it may call although its caller has no scope for it.
+    pub grants: Vec<Scope>,
     /// Whether it can be called and is listed.
     pub is_active: bool,
     /// Whether its listing says that callers should move on. It still runs.
@@ -90,6 +92,7 @@ impl SkillInfo {
             group: None,
             attempts: None,
             scopes: Vec::new(),
+            grants: Vec::new(),
             is_active: true,
             is_deprecated: false,
             rate_limit: None,

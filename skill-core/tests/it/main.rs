@@ -29,3 +29,4 @@ mod transport;
 mod upkeep;
 mod watched;
 mod webhooks;
+mod workflow;

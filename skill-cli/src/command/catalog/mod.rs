@@ -1,4 +1,5 @@
-//! `skill catalog`: the declarations of integrations, and how far they are proven.
+//! `skill catalog`: the declarations of integrations, how far they are proven, and skills that are
+//! documents.
 
 mod check;
 mod list;
@@ -15,17 +16,17 @@ use skill_core::{
 
 use crate::{assemble, config::Config, context::Global, failure::Failure, home::Home};
 
-/// List, show, check and write declarations of integrations, and try one out
+/// List, show, check and write declarations of integrations and skills, and try one out
 ///
-/// A declaration is one TOML file; the bundled ones come with the program, your own lie in
-/// DATA/integrations.
+/// A declaration is one TOML file, a skill a document of the Arazzo Specification; the bundled ones
+/// come with the program, your own lie in DATA/integrations and DATA/skills.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Catalog {
-    /// List the integrations, and how far each is proven
+    /// List the integrations, how far each is proven, and the skills
     List(list::List),
-    /// Show a declaration as it is in force, with what it extends, and how far it is proven
+    /// Show a declaration as it is in force, and how far it is proven, or the document of a skill
     Show(show::Show),
-    /// Check declarations and name every problem with file and line
+    /// Check declarations and documents, and name every problem with file and line
     Check(check::Check),
     /// Write a new declaration to fill in, with comments
     New(new::New),

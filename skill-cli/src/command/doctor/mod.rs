@@ -143,6 +143,12 @@ async fn look(loaded: &Loaded, findings: &mut Findings) {
         Ok(all) => findings.fine("integrations", format!("{} of them load", all.len())),
         Err(error) => findings.failed("integrations", error, "mend the file, or take it away"),
     }
+    if let Ok(integrations) = &integrations {
+        match assemble::skills(config, &home, integrations) {
+            Ok(all) => findings.fine("skills", format!("{} of them load", all.len())),
+            Err(error) => findings.failed("skills", &error, "mend the file, or take it away"),
+        }
+    }
     let has_store = place::look(config, &home, findings);
     let is_served = reach::server(config, &home, findings).await;
     if has_store && integrations.is_ok() {

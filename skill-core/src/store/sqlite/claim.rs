@@ -10,7 +10,8 @@ use rusqlite::params;
 
 use super::{
     execution::{read, select},
-    failure::Work,
+    failure::{Failure, Work},
+    lease::Known,
     row::{Cells, all, execute, first},
     tally::Session,
 };
@@ -77,7 +78,7 @@ pub(super) fn claim(session: &Session, want: &Claim) -> Work<Vec<Claimed>> {
                     ORDER BY run_at_us LIMIT ?2)";
     execute(session, sql, params![now, MOST_DUE])?;
     let rows = pick(session, want)?;
-    rows.into_iter().map(|row| start(session, row, want)).collect()
+    start(session, &rows, want)
 }
 
 /// Whether a run that is being queued can be claimed on the way.
@@ -310,31 +311,40 @@ fn held_by_group(
     Ok(held?.into_iter().collect())
 }
 
-/// Gives the run to the worker; one that was running was lost with another one.
-fn start(session: &Session, row: i64, want: &Claim) -> Work<Claimed> {
+/// Gives the runs to the worker; those that were running were lost with another one.
+fn start(session: &Session, rows: &[i64], want: &Claim) -> Work<Vec<Claimed>> {
     let sql = select!(
         ", fencing, crashes, is_sent, sealed, scopes, tier, priority, run_at_us, deadline_us,
-           group_name, coalesce(group_most, 0)
+           group_name, coalesce(group_most, 0), has_key
          FROM executions JOIN execution_inputs ON run = row WHERE row = ?1"
     );
-    let found = first(session, sql, [row], |cells| claimed(cells, want))?;
-    let mut claimed = found.ok_or_else(|| super::failure::Failure::unreadable("run"))?;
-    let run = &mut claimed.execution;
-    let was = run.state;
-    claimed.crashes += u32::from(was == State::Running);
-    run.state = State::Running;
-    run.attempts += 1;
-    run.started_at = run.started_at.or(Some(want.now));
-    session.moved(run, Some(was), Some(State::Running));
+    let mut find = session.prepare_cached(sql)?;
     let sql = "UPDATE executions SET state = 'running', is_delayed = 0, attempt = attempt + 1,
                    fencing = fencing + 1, crashes = ?2, lease_until_us = ?3, worker = ?4,
                    started_at_us = coalesce(started_at_us, ?5) WHERE row = ?1";
+    let mut hold = session.prepare_cached(sql)?;
     let (until, now) = (want.until.as_microsecond(), want.now.as_microsecond());
-    execute(session, sql, params![row, claimed.crashes, until, want.worker.0, now])?;
-    Ok(claimed)
+    let start = |row: &i64| {
+        let mut found = find.query([row])?;
+        let cells = found.next()?.ok_or_else(|| Failure::unreadable("run"))?;
+        let (mut claimed, has_key) = claimed(&mut Cells::of(cells), want)?;
+        drop(found);
+        let run = &mut claimed.execution;
+        let was = run.state;
+        claimed.crashes += u32::from(was == State::Running);
+        run.state = State::Running;
+        run.attempts += 1;
+        run.started_at = run.started_at.or(Some(want.now));
+        session.moved(run, Some(was), Some(State::Running));
+        let has_steps = claimed.lease.fencing > 1;
+        session.leased.remember(run.id, Known { row: *row, has_steps, has_key });
+        hold.execute(params![row, claimed.crashes, until, want.worker.0, now])?;
+        Ok(claimed)
+    };
+    rows.iter().map(start).collect()
 }
 
-fn claimed(cells: &mut Cells<'_>, want: &Claim) -> Work<Claimed> {
+fn claimed(cells: &mut Cells<'_>, want: &Claim) -> Work<(Claimed, bool)> {
     let execution = read(cells)?;
     let fencing = cells.number()? + 1;
     let (crashes, may_have_happened) = (cells.next()?, cells.next()?);
@@ -352,7 +362,7 @@ fn claimed(cells: &mut Cells<'_>, want: &Claim) -> Work<Claimed> {
     let (name, most): (String, u32) = (cells.next()?, cells.next()?);
     work.group = (!name.is_empty()).then_some(Group { name, most });
     let lease = Lease { owner, id, worker, fencing, until };
-    Ok(Claimed { lease, execution, work, crashes, may_have_happened })
+    Ok((Claimed { lease, execution, work, crashes, may_have_happened }, cells.next()?))
 }
 
 fn scopes(cells: &mut Cells<'_>) -> Work<Scopes> {

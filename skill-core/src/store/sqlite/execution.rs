@@ -9,6 +9,7 @@ use rusqlite::{Connection, named_params, params};
 use super::{
     SqliteStore,
     failure::{Failure, Work},
+    lease::Known,
     listing, outbox, recorded, repeat,
     row::{Cells, all, execute, first, json, micros},
     tally::Session,
@@ -25,6 +26,9 @@ use crate::{
     store::{ExecutionFilter, ExecutionStore},
 };
 
+/// The statement that keeps an outcome beside its row.
+pub(super) const KEEP_OUTCOME: &str =
+    "INSERT OR REPLACE INTO execution_outcomes (run, sealed) VALUES (?1, ?2)";
 /// The most rows that one command removes: other commands wait meanwhile.
 const BATCH: u32 = 500;
 
@@ -88,7 +92,8 @@ impl ExecutionStore for SqliteStore {
                 }
                 repeat::remember(session, &run, asked)?;
             }
-            add(session, &run, &Place { until: Some(until), ..Place::default() })?;
+            let has_key = idempotency.is_some();
+            add(session, &run, &Place { until: Some(until), has_key, ..Place::default() })?;
             Ok(Begun::New)
         })
         .await
@@ -218,6 +223,8 @@ pub(super) struct Place<'a> {
     pub(super) worker: Option<&'a run::Worker>,
     /// What the queue keeps.
     pub(super) work: Option<&'a run::Work>,
+    /// Whether it was asked for with an idempotency key.
+    pub(super) has_key: bool,
 }
 
 /// Adds a run whose identifier is fresh; returns its row.
@@ -232,9 +239,9 @@ fn insert(session: &Session, run: &Execution, place: &Place<'_>) -> Work<Option<
                    fencing, is_delayed, run_at_us, deadline_us, priority, group_name, group_most,
                    scopes, tier, user_id, key_id, connection_id, app_id, namespace, name, version,
                    revision, class, parent_id, error_kind, upstream_status, total_us, upstream_us,
-                   created_at_us, started_at_us, ended_at_us)
+                   created_at_us, started_at_us, ended_at_us, has_key)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                   ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)
+                   ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34)
                ON CONFLICT DO NOTHING";
     let work = place.work;
     let group = work.and_then(|work| work.group.as_ref());
@@ -272,6 +279,7 @@ fn insert(session: &Session, run: &Execution, place: &Place<'_>) -> Work<Option<
         run.created_at.as_microsecond(),
         micros(run.started_at),
         micros(run.ended_at),
+        place.has_key,
     ];
     if execute(session, sql, values)? == 0 {
         return Ok(None);
@@ -339,7 +347,7 @@ pub(super) fn put(session: &Session, recorded: &Recorded) -> Work<()> {
     session.moved(&old, Some(old.state), Some(run.state));
     keep_bodies(session, row, recorded.input.as_ref(), recorded.outcome.as_ref())?;
     if run.state.is_final() {
-        ended(session, row, run, recorded.replay.as_ref())?;
+        ended(session, Known::at(row), run, recorded.replay.as_ref())?;
     }
     Ok(())
 }
@@ -356,8 +364,7 @@ pub(super) fn keep_bodies(
         execute(session, sql, params![row, input.0])?;
     }
     if let Some(outcome) = outcome {
-        let sql = "INSERT OR REPLACE INTO execution_outcomes (run, sealed) VALUES (?1, ?2)";
-        execute(session, sql, params![row, outcome.0])?;
+        execute(session, KEEP_OUTCOME, params![row, outcome.0])?;
     }
     Ok(())
 }
@@ -365,13 +372,18 @@ pub(super) fn keep_bodies(
 /// Announces the end of a run, removes its steps, and keeps the outcome for repeats.
 pub(super) fn ended(
     session: &Session,
-    row: i64,
+    known: Known,
     run: &Execution,
     replay: Option<&Sealed>,
 ) -> Work<()> {
     outbox::announce_end(session, run)?;
-    execute(session, "DELETE FROM execution_steps WHERE run = ?1", [row])?;
-    repeat::settle(session, &run.owner, run.id, replay)
+    if known.has_steps {
+        execute(session, "DELETE FROM execution_steps WHERE run = ?1", [known.row])?;
+    }
+    if known.has_key {
+        repeat::settle(session, &run.owner, run.id, replay)?;
+    }
+    Ok(())
 }
 
 pub(super) fn duration(time: Duration) -> i64 {

@@ -8,6 +8,8 @@ use super::{
     SqliteStore, claim,
     execution::{Place, add, ended, find, keep_bodies, touch, update},
     failure::Work,
+    finish,
+    lease::{self, Known, held, number},
     repeat,
     row::{all, execute, first},
     tally::Session,
@@ -23,17 +25,6 @@ use crate::{
     },
     store::QueueStore,
 };
-
-/// The condition that a lease is held, behind the names of its parameters.
-macro_rules! held {
-    ($before:literal) => {
-        concat!(
-            $before,
-            " WHERE owner = :owner AND id = :id AND state = 'running'
-              AND fencing = :fencing AND worker = :worker"
-        )
-    };
-}
 
 #[async_trait]
 impl QueueStore for SqliteStore {
@@ -87,11 +78,12 @@ impl QueueStore for SqliteStore {
     async fn record_step(&self, lease: &Lease, step: &Step) -> Result<bool> {
         let (lease, step) = (lease.clone(), step.clone());
         self.write(move |session| {
-            let Some((row, _)) = held(session, &lease)? else { return Ok(false) };
+            let Some((known, _)) = lease::find(session, &lease)? else { return Ok(false) };
             let sql = "INSERT OR REPLACE INTO execution_steps (run, position, name, sealed)
                        VALUES (?1, ?2, ?3, ?4)";
             let value = step.value.as_ref().map(|value| &value.0);
-            execute(session, sql, params![row, step.position, step.name, value])?;
+            execute(session, sql, params![known.row, step.position, step.name, value])?;
+            session.leased.has_steps(lease.id);
             Ok(true)
         })
         .await
@@ -114,7 +106,7 @@ impl QueueStore for SqliteStore {
     async fn finish(&self, done: &[Finished]) -> Result<Vec<bool>> {
         let done = done.to_vec();
         self.write(move |session| {
-            let held = done.iter().map(|done| finish(session, done)).collect::<Work<Vec<_>>>()?;
+            let held = finish::finish(session, &done)?;
             let ended = done.iter().zip(&held).filter(|(_, is_held)| **is_held);
             let ended = ended.map(|(done, _)| &done.execution).filter(|run| run.state.is_final());
             touch(session, ended)?;
@@ -144,8 +136,9 @@ impl QueueStore for SqliteStore {
             };
             update(session, row, &run)?;
             session.moved(&run, Some(old.state), Some(run.state));
+            session.leased.forget(run.id);
             keep_bodies(session, row, None, outcome.as_ref())?;
-            ended(session, row, &run, outcome.as_ref())?;
+            ended(session, Known::at(row), &run, outcome.as_ref())?;
             Ok(Some(run))
         })
         .await
@@ -206,6 +199,7 @@ fn enqueue(session: &Session, asked: &Enqueue) -> Work<Enqueued> {
         until: claimed.map(|(_, until)| *until),
         worker: claimed.map(|(worker, _)| worker),
         work: Some(&asked.work),
+        has_key: asked.idempotency.is_some(),
     };
     let is_claimed = claimed.is_some();
     let run = Execution {
@@ -217,6 +211,10 @@ fn enqueue(session: &Session, asked: &Enqueue) -> Work<Enqueued> {
         ..run.clone()
     };
     let row = add(session, &run, &place)?;
+    if is_claimed {
+        let known = Known { row, has_steps: false, has_key: place.has_key };
+        session.leased.remember(run.id, known);
+    }
     keep_bodies(session, row, Some(&asked.work.input), None)?;
     let lease = claimed.map(|(worker, until)| Lease {
         owner: run.owner.clone(),
@@ -226,42 +224,4 @@ fn enqueue(session: &Session, asked: &Enqueue) -> Work<Enqueued> {
         until: *until,
     });
     Ok(Enqueued::New(lease))
-}
-
-/// The row on which the lease is held, and how often it was claimed.
-fn held(session: &Session, lease: &Lease) -> Work<Option<(i64, u32)>> {
-    let values = named_params! {
-        ":owner": lease.owner.as_str(),
-        ":id": lease.id.to_string(),
-        ":fencing": number(lease.fencing),
-        ":worker": lease.worker.0,
-    };
-    first(session, held!("SELECT row, attempt FROM executions"), values, |cells| {
-        Ok((cells.next()?, cells.next()?))
-    })
-}
-
-fn finish(session: &Session, done: &Finished) -> Work<bool> {
-    let Some((row, attempts)) = held(session, &done.lease)? else { return Ok(false) };
-    let attempts = attempts.saturating_sub(u32::from(done.is_undone));
-    let run = Execution { attempts, ..done.execution.clone() };
-    if run.state.is_final() {
-        update(session, row, &run)?;
-        session.moved(&run, Some(State::Running), Some(run.state));
-        keep_bodies(session, row, None, done.outcome.as_ref())?;
-        ended(session, row, &run, done.outcome.as_ref())?;
-        return Ok(true);
-    }
-    let run = Execution { state: State::Queued, progress: 0, ended_at: None, ..run };
-    update(session, row, &run)?;
-    let sql = "UPDATE executions SET lease_until_us = NULL, worker = NULL, is_sent = 0,
-                   is_delayed = 1, run_at_us = ?2 WHERE row = ?1";
-    execute(session, sql, params![row, done.run_at.as_microsecond()])?;
-    session.moved(&run, Some(State::Running), Some(State::Queued));
-    Ok(true)
-}
-
-/// Fencing numbers are small: one for each claim of a run.
-fn number(fencing: u64) -> i64 {
-    i64::try_from(fencing).unwrap_or(i64::MAX)
 }

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use super::{
     failure::Work,
+    lease::Leased,
     row::{Cells, all, execute},
 };
 use crate::{
@@ -26,6 +27,8 @@ use crate::{
 pub(super) struct Session {
     connection: Connection,
     tally: RefCell<Tally>,
+    /// The runs that somebody holds.
+    pub(super) leased: Leased,
     /// The owners who want to be told about anything, once somebody asked.
     subscribers: RefCell<Option<HashSet<OwnerId>>>,
     /// A delivery was kept in the commit that is being made.
@@ -76,7 +79,8 @@ impl Session {
         let waiting = all(&connection, sql, [], read)?.into_iter().collect();
         let tally = RefCell::new(Tally { waiting, ..Tally::default() });
         let (subscribers, has_news) = (RefCell::new(None), Cell::new(false));
-        Ok(Self { connection, tally, subscribers, has_news, stirred })
+        let leased = Leased::default();
+        Ok(Self { connection, tally, leased, subscribers, has_news, stirred })
     }
 
     /// Whether the owner wants to be told about anything: hardly anybody does, and every run that
@@ -142,6 +146,7 @@ impl Session {
     /// The command was undone.
     pub(super) fn forget_command(&self) {
         self.tally.borrow_mut().command = Changes::default();
+        self.leased.forget_all();
         self.forget_subscribers();
     }
 
@@ -179,6 +184,7 @@ impl Session {
         let tally = &mut *self.tally.borrow_mut();
         (tally.group, tally.command) = (Changes::default(), Changes::default());
         self.has_news.set(false);
+        self.leased.forget_all();
         self.forget_subscribers();
     }
 }

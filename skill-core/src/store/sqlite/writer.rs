@@ -27,12 +27,12 @@ const GROUP: usize = 256;
 /// The most commands that wait; further callers wait for room.
 const WAITING: usize = 1024;
 /// From how many pages on the write-ahead log is moved to the file when nobody waits.
-const LOG_PAGES: i64 = 1_000;
+const LOG_PAGES: i64 = 4_000;
 /// From how many pages on it is moved although somebody waits.
 const MOST_LOG_PAGES: i64 = 8_000;
 
 pub(super) struct Writer {
-    commands: Option<mpsc::Sender<Box<dyn Command>>>,
+    commands: Option<mpsc::Sender<Waiter>>,
     thread: Option<JoinHandle<()>>,
     commits: Arc<AtomicU64>,
 }
@@ -81,6 +81,10 @@ impl Drop for Writer {
 fn gone() -> Error {
     unavailable().with("what", "the thread that writes has ended")
 }
+
+type Waiter = Box<dyn Command>;
+/// The commands of one commit.
+type Group = Vec<Waiter>;
 
 /// Work that waits for its commit, whatever it returns.
 trait Command: Send {
@@ -147,11 +151,11 @@ struct Writing {
 }
 
 impl Writing {
-    fn serve(mut self, mut waiting: mpsc::Receiver<Box<dyn Command>>) {
+    fn serve(mut self, mut waiting: mpsc::Receiver<Waiter>) {
         let mut group = Vec::with_capacity(GROUP);
         while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
             group.retain(|command| command.is_wanted());
-            let commit = self.commit(&mut group);
+            let commit = self.commit(&mut group, &mut waiting);
             group.drain(..).for_each(|command| command.answer(&commit));
             match commit {
                 Ok(()) if waiting.is_empty() => self.checkpoint(LOG_PAGES),
@@ -190,12 +194,12 @@ impl Writing {
         }
     }
 
-    /// Commits the group, or nothing of it.
-    fn commit(&mut self, group: &mut [Box<dyn Command>]) -> Work<()> {
+    /// Commits the group and what comes meanwhile, or nothing of it.
+    fn commit(&mut self, group: &mut Group, waiting: &mut mpsc::Receiver<Waiter>) -> Work<()> {
         if self.is_stopped {
             return Err(Failure::Stopped);
         }
-        let ended = self.attempt(group);
+        let ended = self.attempt(group, waiting);
         if let Err(failure) = &ended
             && failure.is_of_the_disk()
         {
@@ -212,14 +216,14 @@ impl Writing {
         ended
     }
 
-    fn attempt(&mut self, group: &mut [Box<dyn Command>]) -> Work<()> {
+    fn attempt(&mut self, group: &mut Group, waiting: &mut mpsc::Receiver<Waiter>) -> Work<()> {
         if group.is_empty() {
             return Ok(());
         }
         // Hardly any command ends badly, and savepoints cost more than most commands do: so the
         // group is tried without them first.
         self.execute("BEGIN IMMEDIATE")?;
-        if !self.run_together(group)? {
+        if !self.run_together(group, waiting)? {
             self.execute("ROLLBACK")?;
             self.session.forget_commit();
             self.execute("BEGIN IMMEDIATE")?;
@@ -232,21 +236,30 @@ impl Writing {
         Ok(())
     }
 
-    /// Runs the commands until one ends badly; whether none did.
-    fn run_together(&mut self, group: &mut [Box<dyn Command>]) -> Work<bool> {
-        for command in group {
+    /// Runs the commands, and those that come meanwhile, until one ends badly; whether none did.
+    fn run_together(
+        &mut self,
+        group: &mut Group,
+        waiting: &mut mpsc::Receiver<Waiter>,
+    ) -> Work<bool> {
+        let mut done = 0;
+        while let Some(command) = group.get_mut(done) {
             match command.run(&self.session) {
                 Ended::Well => self.session.keep_command(),
                 Ended::Badly if self.session.is_autocommit() => return Err(Failure::Undone),
                 Ended::Badly => return Ok(false),
                 Ended::ByTheDisk(cause) => return Err(self.stopped(&cause)),
             }
+            done += 1;
+            if done == group.len() && done < GROUP {
+                group.extend(waiting.try_recv().ok().filter(|command| command.is_wanted()));
+            }
         }
         Ok(true)
     }
 
     /// Runs the commands, and undoes those that end badly without the others.
-    fn run_apart(&mut self, group: &mut [Box<dyn Command>]) -> Work<()> {
+    fn run_apart(&mut self, group: &mut Group) -> Work<()> {
         for command in group {
             self.execute("SAVEPOINT command")?;
             match command.run(&self.session) {
