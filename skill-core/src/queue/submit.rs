@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    Invoked, OnDeadline, Run, Runs, Shared, Submission, Submitted,
+    Invoked, OnDeadline, Run, Runs, Shared, Submission, Submitted, conversation,
     live::{Held, Slot, Why},
 };
 use crate::{
@@ -254,8 +254,13 @@ impl Shared {
         };
         let begun = self.look(caller, *start).await?.origin;
         let begun = begun.filter(|origin| origin.conversation.is_none());
-        let begun =
-            begun.ok_or_else(|| Error::not_found("there is no conversation with this id"))?;
+        let begun = begun.ok_or_else(conversation::unknown)?;
+        let most = conversation::RUNS;
+        let runs = self.store.conversation_runs(&caller.owner, *start, most).await?;
+        if runs.len() >= most as usize {
+            let message = format!("the conversation has {most} runs: begin another one");
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
         Ok(Some(Origin { conversation: Some(*start), trigger: *trigger, agent: begun.agent }))
     }
 
