@@ -454,6 +454,7 @@ fn settings(config: &Config, public: Url) -> anyhow::Result<Settings> {
     settings.dialects = Dialects {
         proxy: speaks(config::Dialect::Proxy),
         tools: speaks(config::Dialect::Tools),
+        skills: speaks(config::Dialect::Skills),
         raw: config.raw_door,
     };
     settings.events_per_owner = config.limits.streams_per_owner.get();

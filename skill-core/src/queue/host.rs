@@ -295,6 +295,7 @@ impl SkillHost {
             connection: None,
             app: None,
             parent: Some(parent.id),
+            origin: None,
             state: State::Running,
             progress: 0,
             attempts: 1,
@@ -427,6 +428,13 @@ impl Host for SkillHost {
     async fn sleep_until(&self, at: Timestamp) -> Result<()> {
         let mut turn = self.journal.take(&self.frame, "sleep".to_owned(), false)?;
         let done = self.slept(&mut turn, at).await;
+        turn.end();
+        done
+    }
+
+    async fn say(&self, text: &str) -> Result<()> {
+        let turn = self.journal.take(&self.frame, "say".to_owned(), false)?;
+        let done = self.journal.say(&turn, text).await;
         turn.end();
         done
     }

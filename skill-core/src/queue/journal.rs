@@ -130,6 +130,7 @@ impl Drop for Turn {
 #[derive(Default)]
 struct Course {
     next: u32,
+    said: u32,
     kept_back: Vec<(u32, String, Written)>,
 }
 
@@ -247,6 +248,13 @@ impl Journal {
         Ok(())
     }
 
+    /// Counts what the skill says; how often it has said something by now.
+    pub(super) fn count_said(&self) -> u32 {
+        let mut course = lock(&self.course);
+        course.said += 1;
+        course.said
+    }
+
     /// Forgets what was kept back from `position` on: what was called has ended as a whole.
     pub(super) fn fold(&self, position: u32) {
         lock(&self.course).kept_back.retain(|(at, ..)| *at < position);
@@ -335,6 +343,11 @@ pub(super) async fn working<T>(work: impl Future<Output = T>) -> T {
 pub(crate) fn step_binding(owner: &OwnerId, run: ExecutionId, at: u32, name: &str) -> Binding {
     let (id, position) = (run.to_string(), at.to_string());
     Binding::to("step", [owner.as_str(), &id, &position, name])
+}
+
+pub(crate) fn said_binding(owner: &OwnerId, run: ExecutionId, at: u32) -> Binding {
+    let (id, position) = (run.to_string(), at.to_string());
+    Binding::to("said", [owner.as_str(), &id, &position])
 }
 
 fn changed(step: &Step, found: &str) -> Error {

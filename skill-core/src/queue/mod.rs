@@ -5,6 +5,7 @@
 //! this number. What a worker does for a run is thereby void from the moment another one has it.
 
 mod attempt;
+mod conversation;
 mod finish;
 mod host;
 mod journal;
@@ -13,6 +14,7 @@ mod narrow;
 mod recover;
 mod retry;
 mod run;
+mod say;
 mod settings;
 mod step;
 mod submit;
@@ -31,7 +33,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::journal::step_binding;
+pub(crate) use self::journal::{said_binding, step_binding};
 use self::{finish::Unwritten, live::Live, thread::Threads, tide::Tide};
 pub use self::{
     run::{Invoked, OnDeadline, Page, Run, Submission, Submitted},

@@ -6,6 +6,7 @@
 //! To add a backend: a folder with one file per part, one line where stores are opened, and a test
 //! that runs `suite` against it. Promises stand in the traits' docs and are tested in the suite.
 
+mod agent;
 mod memory;
 mod outbox;
 #[cfg(feature = "sqlite")]
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 pub use self::{
+    agent::{AgentStore, ConversationStore, MemoryFilter},
     memory::MemoryStore,
     outbox::{DeliveryFilter, OutboxStore, WebhookStore},
     upkeep::{Aged, Cursor, Part, Place, Restored, UpkeepStore},
@@ -35,7 +37,7 @@ use crate::{
         connection::{Connection, ConnectionRef, Revision},
         execution::{Begun, Execution, Idempotency, Recorded, State},
         flow::{Departure, Flow, TokenHash},
-        key::{Key, KeyHash, Rotate, Rotation},
+        key::{Change, Key, KeyHash, Rotate, Rotation},
         login::{Answer, Login},
         owner::Owner,
         run::{Claim, Claimed, Enqueue, Enqueued, Finished, Lease, Step},
@@ -75,6 +77,8 @@ pub trait KeyStore {
     /// Marks a key as revoked, durably. True when it is revoked afterwards; a key that was revoked
     /// earlier keeps its time. False when the owner has no such key.
     async fn revoke_key(&self, owner: &OwnerId, id: KeyId, at: Timestamp) -> Result<bool>;
+    /// Changes a key, durably; returns it as it then stands, `None` when the owner has no such key.
+    async fn change_key(&self, owner: &OwnerId, id: KeyId, to: &Change) -> Result<Option<Key>>;
     /// Keeps the successor of the owner's key, and ends the old one at `rotate.end` if it does not
     /// end before: it is revoked when that is not after `successor.created_at`. Durably, in one
     /// transaction; nothing changes unless it is [`Rotation::Done`]. [`Rotation::Full`] when the old
@@ -431,6 +435,8 @@ pub trait Store:
     + LoginStore
     + ExecutionStore
     + QueueStore
+    + AgentStore
+    + ConversationStore
     + UsageStore
     + WebhookStore
     + OutboxStore
@@ -454,6 +460,8 @@ impl<T> Store for T where
         + LoginStore
         + ExecutionStore
         + QueueStore
+        + AgentStore
+        + ConversationStore
         + UsageStore
         + WebhookStore
         + OutboxStore

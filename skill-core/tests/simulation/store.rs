@@ -8,17 +8,19 @@ use jiff::Timestamp;
 use skill_core::{
     Error, ErrorKind, Result,
     clock::Clock,
-    id::{AppId, ConnectionId, DeliveryId, ExecutionId, KeyId, WebhookId},
-    name::{OwnerId, Slug},
+    id::{AppId, ConnectionId, DeliveryId, ExecutionId, KeyId, MemoryId, WebhookId},
+    name::{AgentId, OwnerId, Slug},
     record::{
         Sealed,
+        agent::{Agent, Kept, Memory},
         app::{App, Holder, Removal},
         audit::Entry,
         connection::{Connection, ConnectionRef, Revision},
+        conversation::{Conversation, Filter, Said},
         delivery::{self, Delivery, Settled},
         execution::{Begun, Execution, Idempotency, Recorded},
         flow::{Departure, Flow, TokenHash},
-        key::{Key, KeyHash, Rotate, Rotation},
+        key::{self, Key, KeyHash, Rotate, Rotation},
         login::{Answer, Login},
         owner::Owner,
         run::{Claim, Claimed, Enqueue, Enqueued, Finished, Lease, Step},
@@ -26,9 +28,10 @@ use skill_core::{
         webhook::{Change, Subscription},
     },
     store::{
-        Aged, AppStore, AuditStore, ConnectionStore, Cursor, DeliveryFilter, ExecutionFilter,
-        ExecutionStore, FlowStore, GrantStore, KeyStore, LoginStore, MemoryStore, MetaStore,
-        OutboxStore, OwnerStore, Part, QueueStore, Restored, UpkeepStore, UsageStore, WebhookStore,
+        Aged, AgentStore, AppStore, AuditStore, ConnectionStore, ConversationStore, Cursor,
+        DeliveryFilter, ExecutionFilter, ExecutionStore, FlowStore, GrantStore, KeyStore,
+        LoginStore, MemoryFilter, MemoryStore, MetaStore, OutboxStore, OwnerStore, Part,
+        QueueStore, Restored, UpkeepStore, UsageStore, WebhookStore,
     },
 };
 
@@ -144,6 +147,7 @@ flaky! {
         fn key_by_hash(hash: &KeyHash) -> Option<Key>;
         fn keys(owner: &OwnerId) -> Vec<Key>;
         fn revoke_key(owner: &OwnerId, id: KeyId, at: Timestamp) -> bool;
+        fn change_key(owner: &OwnerId, id: KeyId, to: &key::Change) -> Option<Key>;
         fn rotate_key(owner: &OwnerId, rotate: &Rotate) -> Rotation;
     }
     ConnectionStore {
@@ -183,6 +187,25 @@ flaky! {
         fn login_by_code(code: &TokenHash, now: Timestamp) -> Option<Login>;
         fn answer_login(code: &TokenHash, answer: &Answer, now: Timestamp) -> bool;
         fn end_login(device: &TokenHash, now: Timestamp) -> Option<Login>;
+    }
+    AgentStore {
+        fn insert_agent(agent: &Agent, most: u32) -> Kept;
+        fn agent(owner: &OwnerId, id: &AgentId) -> Option<Agent>;
+        fn agents(owner: &OwnerId) -> Vec<Agent>;
+        fn update_agent(agent: &Agent) -> bool;
+        fn delete_agent(owner: &OwnerId, id: &AgentId) -> bool;
+        fn insert_memory(memory: &Memory, most: u32) -> Kept;
+        fn memory(owner: &OwnerId, agent: &AgentId, id: MemoryId) -> Option<Memory>;
+        fn memories(owner: &OwnerId, filter: &MemoryFilter) -> (Vec<Memory>, u64);
+        fn update_memory(memory: &Memory) -> bool;
+        fn delete_memory(owner: &OwnerId, agent: &AgentId, id: MemoryId) -> bool;
+    }
+    ConversationStore {
+        fn conversations(owner: &OwnerId, filter: &Filter) -> Vec<Conversation>;
+        fn conversation(owner: &OwnerId, start: ExecutionId) -> Option<Conversation>;
+        fn conversation_runs(owner: &OwnerId, start: ExecutionId, most: u32) -> Vec<Execution>;
+        fn say(lease: &Lease, said: &Said) -> bool;
+        fn said(owner: &OwnerId, run: ExecutionId) -> Vec<Said>;
     }
     UsageStore {
         fn reserve(owner: &OwnerId, reserve: &Reserve) -> Share;

@@ -3,9 +3,11 @@
 //! The path alone decides the dialect, before anybody is asked for a key, so that even a refusal
 //! has the right shape. To add a dialect: one file and one line in [`of`].
 
+pub(crate) mod failure;
 pub(crate) mod headers;
+pub(crate) mod page;
 pub(crate) mod proxy;
-mod skills;
+pub(crate) mod skills;
 pub(crate) mod tools;
 
 use http::StatusCode;
@@ -98,7 +100,7 @@ pub(crate) fn of(path: &str) -> &'static dyn Dialect {
     match (parts.next(), parts.next()) {
         (Some("v1"), Some("tools" | "executions" | "keys" | "webhooks" | "quotas"))
         | (Some("executions"), _) => &tools::Tools,
-        (Some("api" | "admin"), _) | (Some("webhooks"), Some(_)) => &skills::Skills,
+        (Some("api" | "admin"), _) | (Some("webhooks"), Some(_)) => skills::of(path),
         _ => &proxy::Proxy,
     }
 }
@@ -156,6 +158,7 @@ mod tests {
             ("/executions/exec_1", "tools"),
             ("/v1/toolsmith/x", "proxy"),
             ("/api/quickbooks/v1/report", "skills"),
+            ("/api/agents", "skills"),
             ("/admin/api-keys", "skills"),
             ("/webhooks/abc", "skills"),
             ("/api-keys", "proxy"),
