@@ -15,6 +15,11 @@ pub(crate) const OURS: &str = "skill";
 /// The run that an answer belongs to, where no body of ours can say it.
 pub(crate) const EXECUTION: HeaderName = HeaderName::from_static("skill-execution");
 
+/// The parameters of a call whose body is a file, as JSON.
+pub(crate) const PARAMS: HeaderName = HeaderName::from_static("skill-params");
+/// What that file is called, percent-encoded where it is not ASCII.
+pub(crate) const FILE_NAME: HeaderName = HeaderName::from_static("skill-filename");
+
 /// Names the connection of a call, by id or label.
 const CONNECTION: HeaderName = HeaderName::from_static("skill-connection");
 const KEYS: [HeaderName; 2] =
@@ -35,7 +40,7 @@ pub(crate) fn named_connection(
     }
 }
 
-fn single(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Error> {
+pub(crate) fn single(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Error> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() {
