@@ -1,7 +1,5 @@
 //! Where endpoints lie: under the base of their integration, or elsewhere on a host that it names.
 
-use url::Url;
-
 use crate::{
     credential::{Field, field},
     declaration::Table,
@@ -36,7 +34,9 @@ fn read(table: &Table<'_>, text: &str, fields: &[Field]) -> Option<Address> {
 /// Reads a path on the host of the integration's base.
 pub(super) fn path(table: &Table<'_>, key: &str) -> Option<String> {
     let path = table.text(key)?;
-    let is_path = path.starts_with('/') && !path.contains(['?', '#', '%', '\\', '{', '}']);
+    let is_path = path.starts_with('/')
+        && !path.contains(['?', '#', '%', '\\', '{', '}'])
+        && !path.contains("//");
     if !is_path {
         table.problem(key, format!("`{key}`: expected a path such as `/`, got `{path}`"));
     }
@@ -56,9 +56,10 @@ impl<'a> Hosts<'a> {
     pub(super) fn read(top: &Table<'_>, base: Option<&Address>, fields: &'a [Field]) -> Self {
         let others = top.texts("hosts").into_iter().map(str::to_owned).collect::<Vec<_>>();
         for host in &others {
-            let is_host = Url::parse(&format!("https://{host}/")).is_ok_and(|url| {
-                url.host_str() == Some(host.as_str()) && url.port().is_none() && host.contains('.')
-            });
+            let is_label = |label: &str| {
+                !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            };
+            let is_host = host.contains('.') && host.split('.').all(is_label);
             if !is_host {
                 top.problem("hosts", format!("`hosts`: expected a host, got `{host}`"));
             }

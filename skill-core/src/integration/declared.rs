@@ -355,7 +355,8 @@ fn endpoints(
         known.extend(made.known_headers());
         made.headers = headers.clone();
         let elsewhere = table.text("base_url").map(|text| format!("{} {text}", hosts.own()));
-        made.info.revision = revision(elsewhere.as_deref().unwrap_or(hosts.own()), &made.info);
+        made.info.revision =
+            revision(elsewhere.as_deref().unwrap_or_else(|| hosts.own()), &made.info);
         made.base = base;
         if endpoints.insert(slug, Arc::new(made)).is_some() {
             tables.problem(key, format!("`{key}` stands twice (`_` and `-` are alike)"));
