@@ -177,7 +177,18 @@ def a_token_that_dies(w):
         return w.through("POST", "/v1/pocketbase/_raw/collections/issues/records", body,
                          {"Content-Type": "multipart/form-data; boundary=x"})
 
+    def declared(content):
+        headers = {"Skill-Params": '{"collection":"issues","title":"Gr\\u00fc\\u00dfe"}', "Skill-Filename": "b%20c.bin",
+                   "Content-Type": "application/octet-stream"}
+        return w.through("POST", "/v1/pocketbase/add_file", content, headers)
+
     content = os.urandom(3 << 20)
+    sent = declared(content)
+    same((sent.status, sent.json["status"], sent.json["data"]["title"]), (200, 200, "Grüße"), sent.text[:300])
+    data = sent.json["data"]
+    params = {"collection": data["collectionId"], "record": data["id"], "name": data["file"]}
+    got = w.through("POST", "/v1/pocketbase/get_file", {"params": params}, {"Accept": "application/octet-stream"})
+    same((got.status, got.body == content), (200, True), "the file of a declared endpoint")
     first = upload(content)
     same((first.status, first.json["title"]), (200, "WithFile"), first.text[:300])
     time.sleep(TOKEN_LIFE + 1)

@@ -78,6 +78,8 @@ SERVICES = {
 }
 # What the newest description that can be had lacks, because it is older than the operation.
 NOT_DESCRIBED = {"jira": {"search_issues"}}
+# Endpoints that lie elsewhere on the host.
+ELSEWHERE = {("google-drive", "upload_file"): "/upload/drive/v3/files"}
 GRAPHQL = {"shopify": ("shopify.json.gz", "/graphql.json", {**TOKEN, "shop": "acme"})}
 APP = """
 extends = "github"
@@ -164,7 +166,11 @@ class World:
             if endpoint["name"].replace("-", "_") in lacking:
                 continue
             params = manual["examples"][0]["params"]
-            answer = self.server.call("POST", f"/v1/{name}/{endpoint['name']}", {"params": params}, self.key)
+            body, headers = {"params": params}, {}
+            if manual["takes_file"]:
+                # The file is the body, and its parameters stand in a header.
+                body, headers = b"%PDF-1.7", {"Skill-Params": json.dumps(params), "Content-Type": "application/pdf"}
+            answer = self.server.call("POST", f"/v1/{name}/{endpoint['name']}", body, self.key, headers)
             status = answer.json.get("status") if answer.status == 200 else answer.status
             called += 1
             if not isinstance(status, int) or status >= 400:
@@ -190,7 +196,9 @@ def described(w, name):
     operations = {}
     for endpoint in w.get(f"/v1/skills/{name}")["endpoints"]:
         manual = w.get(f"/v1/skills/{name}/{endpoint['name']}")
-        operations[endpoint["name"].replace("-", "_")] = (manual["method"], prefix + manual["path"].replace("...", ""))
+        called = endpoint["name"].replace("-", "_")
+        path = ELSEWHERE.get((name, called), prefix + manual["path"].replace("...", ""))
+        operations[called] = (manual["method"], path)
     used = sorted(set(operations.values())) + (OPERATIONS_OF_APPS if name == "github" else [])
     document, missing = part(load(), used)
     same({own for own, pair in operations.items() if pair in missing}, lacking, "operations that are not described")

@@ -33,6 +33,14 @@ def openapi(discovery):
         # `{+name}` takes slashes; a mock needs no more than the name.
         path = re.sub(r"\{\+?([^}]+)\}", r"{\1}", path)
         document["paths"].setdefault(path, {})[method["httpMethod"].lower()] = operation
+        # Files lie elsewhere, below the root: what is known of them comes before them in one body.
+        upload = method.get("mediaUpload", {}).get("protocols", {}).get("simple", {}).get("path")
+        if upload:
+            body = {"content": {"multipart/related": {}}, "required": True}
+            file = {**operation, "operationId": f"{method['id']}.media", "requestBody": body}
+            file["parameters"] = [*operation["parameters"], parameter("uploadType", {"type": "string", "required": True})]
+            path = re.sub(r"\{\+?([^}]+)\}", r"{\1}", upload)
+            document["paths"].setdefault(path, {})[method["httpMethod"].lower()] = file
     return document
 
 

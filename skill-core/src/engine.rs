@@ -21,8 +21,9 @@ use crate::{
     clock::{Clock, Deadline},
     connect::Connector,
     connections::Connections,
+    endpoint::File,
     error::{Error, Result},
-    executor::Executor,
+    executor::{Download, Executor},
     link::Pages,
     login::Logins,
     name::OwnerId,
@@ -132,6 +133,27 @@ impl Engine {
     /// As [`Executor::raw`].
     pub async fn raw(&self, admitted: &Admitted, request: raw::Request) -> Result<raw::Reply> {
         self.0.executor.raw(admitted, request).await
+    }
+
+    /// Runs a call that carries a file; it was counted already.
+    ///
+    /// # Errors
+    /// As [`Executor::upload`].
+    pub async fn upload(
+        &self,
+        admitted: &Admitted,
+        call: CallRequest,
+        file: File,
+    ) -> Result<Reply> {
+        self.0.executor.upload(admitted, call, file).await
+    }
+
+    /// Runs a call whose answer is read as it comes; it was counted already.
+    ///
+    /// # Errors
+    /// As [`Executor::download`].
+    pub async fn download(&self, admitted: &Admitted, call: CallRequest) -> Result<Download> {
+        self.0.executor.download(admitted, call).await
     }
 
     /// Runs: those that wait, those under way, and those that ended.

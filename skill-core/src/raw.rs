@@ -98,7 +98,8 @@ const KEPT_BACK: &[&str] = &[
     "x-xss-protection",
 ];
 
-/// Headers that no declaration can let through either.
+/// Headers that no declaration can give to callers, here or as a parameter: framing, routing and
+/// authority are ours.
 const NEVER: &[&str] = &[
     "authorization",
     "connection",
@@ -124,6 +125,12 @@ const NEVER: &[&str] = &[
 /// Whether a declaration may let this header of callers through.
 pub(crate) fn may_pass(name: &HeaderName) -> bool {
     !NEVER.contains(&name.as_str())
+}
+
+/// Whether a declaration may let a parameter fill this header. Of the body that the endpoint writes
+/// nobody else says what it is.
+pub(crate) fn may_fill(name: &HeaderName) -> bool {
+    may_pass(name) && *name != header::CONTENT_TYPE
 }
 
 /// What a service's raw door opens onto, for one connection.

@@ -22,7 +22,7 @@ use crate::{
     credentials,
     dialect::{
         self, Facts,
-        headers::{ANSWERED_BY, OURS, REPLAYED, SERVICE},
+        headers::{ANSWERED_BY, OURS, PARAMS, REPLAYED, SERVICE},
     },
     host::Hosts,
     pages,
@@ -140,7 +140,7 @@ impl Service {
         let (route, values) = self.find(&inbound)?;
         notes.route = Some(route.clone());
         let admitted = self.admit(&route, &inbound, notes).await?;
-        let (body, sent) = self.read(&route, inbound.body).await?;
+        let (body, sent) = self.read(&route, &inbound.headers, inbound.body).await?;
         let context = Context {
             app: self.app.clone(),
             admitted,
@@ -288,12 +288,19 @@ impl Service {
         Err(no_secret())
     }
 
-    async fn read(&self, route: &Route, body: Source) -> Result<(Bytes, Sent), Failure> {
+    async fn read(
+        &self,
+        route: &Route,
+        headers: &HeaderMap,
+        body: Source,
+    ) -> Result<(Bytes, Sent), Failure> {
         let whole = |bytes| (bytes, Sent::default());
-        match (route.reading, &route.method) {
+        let is_file = route.reading == Reading::File && headers.contains_key(&PARAMS);
+        let reading = if is_file { Reading::Streaming } else { route.reading };
+        match (reading, &route.method) {
             (Reading::Streaming, _) => Ok((Bytes::new(), body.open(self.body).await?)),
-            (Reading::Whole, &Method::GET | &Method::HEAD) => Ok(whole(Bytes::new())),
-            (Reading::Whole, _) => body.read(self.body).await.map(whole),
+            (_, &Method::GET | &Method::HEAD) => Ok(whole(Bytes::new())),
+            (Reading::Whole | Reading::File, _) => body.read(self.body).await.map(whole),
         }
     }
 

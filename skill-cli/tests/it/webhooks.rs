@@ -24,6 +24,15 @@ fn messages_are_listed_and_sent_again_with_and_without_a_server() {
         (&listed["items"][0]["url"], &listed["items"][0]["status"]),
         (&json!(url), &json!("enabled"))
     );
+    let path = format!("/v1/webhooks/{hook}");
+    let change = |enabled: bool| {
+        let body = json!({ "enabled": enabled }).to_string();
+        server.request(&server.first_key(), &format!("PATCH {path}"), &body).0
+    };
+    assert_eq!(change(false), 200);
+    let doctor = String::from_utf8(skill.run(&["doctor"]).stdout).unwrap();
+    assert!(doctor.contains(&format!("{hook} is disabled")), "{doctor}");
+    assert_eq!(change(true), 200);
     server.stop();
 
     let before = newest()["attempts"].clone();

@@ -6,7 +6,12 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::{credential::Field, error::Result, name::Slug};
+use crate::{
+    credential::{AuthScheme, Field},
+    error::{Error, Result},
+    name::Slug,
+    record::flow::Departure,
+};
 
 /// What a caller wants to connect.
 ///
@@ -81,4 +86,27 @@ pub struct Return {
     pub issuer: Option<String>,
     /// Everything else: some providers name the account here.
     pub rest: BTreeMap<String, String>,
+}
+
+impl Return {
+    /// The code, when the person said yes and the right service answers.
+    pub(super) fn code(
+        &self,
+        departure: &Departure,
+        auth: &dyn AuthScheme,
+    ) -> Result<SecretString> {
+        let is_silent = self.issuer.is_none() && !auth.needs_issuer();
+        if departure.issuer.is_some() && departure.issuer != self.issuer && !is_silent {
+            return Err(Error::invalid("another service answered than the one that was asked"));
+        }
+        let code = match auth.code_name() {
+            "code" => self.code.clone(),
+            other => self.rest.get(other).map(|code| code.as_str().into()),
+        };
+        match (code, self.error.as_deref()) {
+            (Some(code), None) => Ok(code),
+            (_, Some("access_denied")) => Err(Error::invalid("the person did not agree")),
+            (_, _) => Err(Error::invalid("the service ended the sign-in with an error")),
+        }
+    }
 }

@@ -164,10 +164,10 @@ impl Connector {
         }
         let client = self.apps.client(&connection.owner, &flow.integration, connection.app).await?;
         let browser = browser.filter(is_token).map_or_else(token, Ok)?;
-        let (state, verifier) = (token()?, token()?);
+        let (state, mut verifier) = (token()?, token()?);
         let challenge = Sha256::digest(verifier.expose_secret().as_bytes());
         let challenge = URL_SAFE_NO_PAD.encode(challenge);
-        let exchange = Exchange {
+        let mut exchange = Exchange {
             client: client.as_ref(),
             fields: &connection.fields,
             scopes: &flow.scopes,
@@ -175,6 +175,11 @@ impl Connector {
             purpose: Purpose::Authorize { state: state.expose_secret(), challenge: &challenge },
             at: self.moment()?,
         };
+        if integration.auth().fetches_a_ticket() {
+            verifier = self.ticket(&*integration, &exchange).await?;
+            let (state, challenge) = (state.expose_secret(), verifier.expose_secret());
+            exchange.purpose = Purpose::Authorize { state, challenge };
+        }
         let url = integration.auth().authorize(&exchange)?;
         let url =
             url.ok_or_else(|| Error::invalid("this integration asks for a key, not a person"))?;
@@ -190,6 +195,21 @@ impl Connector {
             return Err(used());
         }
         Ok(Leaving { url, browser })
+    }
+
+    /// What a provider gives before it can be asked about a person.
+    async fn ticket(
+        &self,
+        integration: &dyn Integration,
+        exchange: &Exchange<'_>,
+    ) -> Result<SecretString> {
+        let transport = &*self.executor.transport;
+        match negotiate(transport, integration, exchange, Deadline::after(EXCHANGE)).await? {
+            Step::Done(credential) => credential.secret("ticket").map(SecretString::from),
+            Step::Reconnect(_) | Step::Send(..) => {
+                Err(Error::internal("a scheme that fetches a ticket fetched none"))
+            }
+        }
     }
 
     /// The person is back: exchanges the code for a grant and stores it. Returns the connection
@@ -212,7 +232,7 @@ impl Connector {
             )
         })?;
         let integration = self.known(&flow.integration)?;
-        let code = code_of(back, &departure, integration.auth().needs_issuer());
+        let code = back.code(&departure, integration.auth());
         let (this, rest) = (self.clone(), back.rest.clone());
         // A code is good once: whatever comes for it is kept.
         self.unbroken(
@@ -451,19 +471,6 @@ impl Connector {
 
     fn moment(&self) -> Result<Moment> {
         Ok(Moment { now: self.clock.now(), nonce: id::random()? })
-    }
-}
-
-/// The code that came back, when the person said yes and the right service answers.
-fn code_of(back: &Return, departure: &Departure, needs_issuer: bool) -> Result<SecretString> {
-    let is_silent = back.issuer.is_none() && !needs_issuer;
-    if departure.issuer.is_some() && departure.issuer != back.issuer && !is_silent {
-        return Err(Error::invalid("another service answered than the one that was asked"));
-    }
-    match (&back.code, back.error.as_deref()) {
-        (Some(code), None) => Ok(code.clone()),
-        (_, Some("access_denied")) => Err(Error::invalid("the person did not agree")),
-        (_, _) => Err(Error::invalid("the service ended the sign-in with an error")),
     }
 }
 

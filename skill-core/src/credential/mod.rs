@@ -169,14 +169,15 @@ pub enum Purpose<'a> {
     Authorize {
         /// Comes back with the answer.
         state: &'a str,
-        /// The PKCE challenge (RFC 7636), S256 of the verifier.
+        /// The PKCE challenge (RFC 7636), S256 of the verifier; the ticket of a scheme that
+        /// [fetches one](AuthScheme::fetches_a_ticket), once it is there.
         challenge: &'a str,
     },
     /// The provider sent the person back with a code.
     Code {
         /// What the provider gave.
         code: &'a str,
-        /// The PKCE verifier whose challenge went out.
+        /// The PKCE verifier whose challenge went out, or the ticket.
         verifier: &'a str,
         /// What else came back with the person.
         returned: &'a BTreeMap<String, String>,
@@ -328,6 +329,18 @@ pub trait AuthScheme: fmt::Debug + Send + Sync + 'static {
     /// Whether an answer without any issuer is refused too.
     fn needs_issuer(&self) -> bool {
         true
+    }
+
+    /// Whether something has to be fetched before a person is sent to the provider: then
+    /// [`next`](Self::next) ends in a credential with the secret `ticket`, which stands for the PKCE
+    /// challenge and for its verifier.
+    fn fetches_a_ticket(&self) -> bool {
+        false
+    }
+
+    /// The query parameter in which a person brings the code back.
+    fn code_name(&self) -> &'static str {
+        "code"
     }
 
     /// Where a person says yes; `None` when the scheme asks nobody.

@@ -10,6 +10,7 @@ mod gather;
 mod history;
 mod keep_alive;
 mod observe;
+mod passage;
 mod quotas;
 mod raw;
 mod recording;
@@ -17,6 +18,7 @@ mod renew;
 mod replay;
 mod retry;
 mod send;
+mod transfer;
 mod under_way;
 mod verify;
 
@@ -38,6 +40,7 @@ pub(crate) use self::{
 pub use self::{
     history::History,
     observe::{Event, Observer, Silent},
+    transfer::Download,
 };
 use self::{
     quotas::{Called, Patience},
@@ -328,8 +331,9 @@ impl Executor {
         (id, key): (ExecutionId, Option<&str>),
     ) -> Result<Outgoing> {
         let info = action.endpoint.info();
-        let Draft { target, headers, body } = action.endpoint.request(&call.params, fields)?;
-        let url = target.join(&action.integration.base(fields)?)?;
+        let draft = action.endpoint.request(&call.params, fields)?;
+        let url = draft.url(&action.integration.base(fields)?)?;
+        let Draft { headers, body, .. } = draft;
         let mut request = Outgoing { method: info.method.clone(), url, headers, body };
         if let Some(name) = &info.idempotency_header {
             let key = key.map_or_else(|| id.to_string(), str::to_owned);

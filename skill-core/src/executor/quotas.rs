@@ -63,7 +63,8 @@ pub(crate) struct Quotas {
     count: AtomicUsize,
     /// The part of the limit that each action belongs to, as its last answer said.
     buckets: Mutex<HashMap<(Slug, Slug), Arc<str>>>,
-    places: Mutex<HashMap<Whose, Arc<Semaphore>>>,
+    /// By whose they are, and whether they are for calls that change something alone.
+    places: Mutex<HashMap<(Whose, bool), Arc<Semaphore>>>,
 }
 
 impl fmt::Debug for Quotas {
@@ -136,7 +137,7 @@ impl Quotas {
         if quota.has_buckets() { lock(&self.buckets).get(&action()).cloned() } else { None }
     }
 
-    fn place(&self, whose: Whose, most: u32) -> Arc<Semaphore> {
+    fn place(&self, whose: (Whose, bool), most: u32) -> Arc<Semaphore> {
         let mut places = lock(&self.places);
         if places.len() >= MOST && !places.contains_key(&whose) {
             places.retain(|_, places| Arc::strong_count(places) > 1);
@@ -151,12 +152,15 @@ impl Quotas {
 pub(super) struct Called<'a> {
     pub(super) integration: &'a dyn Integration,
     pub(super) endpoint: Option<&'a Slug>,
+    /// Whether it changes something, as far as its method says.
+    pub(super) is_write: bool,
 }
 
 impl<'a> Called<'a> {
     pub(super) fn of(action: &'a Operation) -> Self {
-        let endpoint = Some(&action.endpoint.info().name);
-        Self { integration: &*action.integration, endpoint }
+        let info = action.endpoint.info();
+        let (endpoint, is_write) = (Some(&info.name), !info.method.is_safe());
+        Self { integration: &*action.integration, endpoint, is_write }
     }
 }
 
@@ -181,8 +185,8 @@ impl Executor {
         let Some(connection) = connection else { return Ok(None) };
         let quota = called.integration.quota();
         self.look(called, connection)?;
-        let Some(most) = quota.concurrent else { return Ok(None) };
-        let places = self.quotas.place(Whose::of(quota, connection), most);
+        let Some((most, is_apart)) = quota.places(called.is_write) else { return Ok(None) };
+        let places = self.quotas.place((Whose::of(quota, connection), is_apart), most);
         let place = match patience {
             Patience::None => places.try_acquire_owned().ok(),
             Patience::Until(deadline) => {
@@ -202,7 +206,7 @@ impl Executor {
         if self.quotas.count.load(Ordering::Relaxed) == 0 {
             return Ok(());
         }
-        let Called { integration, endpoint } = called;
+        let Called { integration, endpoint, .. } = called;
         let part = endpoint.and_then(|endpoint| self.quotas.part(integration, endpoint));
         let whose = Whose::of(integration.quota(), connection);
         match self.quotas.wait(whose, part.as_deref(), self.clock.steady()) {
@@ -221,12 +225,13 @@ impl Executor {
             .retry(Retry::Safe)
     }
 
-    /// Hears what an answer says of what is left.
+    /// Hears what an answer says of what is left; `is_busy`: it says that the service was asked too
+    /// much.
     pub(super) fn learn(
         &self,
-        Called { integration, endpoint }: Called<'_>,
+        Called { integration, endpoint, .. }: Called<'_>,
         connection: &Connection,
-        (status, headers): (StatusCode, &HeaderMap),
+        (status, headers, is_busy): (StatusCode, &HeaderMap, bool),
     ) {
         let quota = integration.quota();
         let bucket = quota.bucket(headers).map(Arc::<str>::from);
@@ -236,7 +241,11 @@ impl Executor {
         }
         let now = self.clock.now();
         let said = (now, retry_after(headers, now));
-        let Some(wait) = quota.used_up(status, headers, said) else { return };
+        let wait = match is_busy && status != StatusCode::SERVICE_UNAVAILABLE {
+            true => quota.refused(headers, said).filter(|wait| !wait.is_zero()),
+            false => quota.used_up(status, headers, said),
+        };
+        let Some(wait) = wait else { return };
         let part = match (quota.per, endpoint) {
             (Per::Endpoint, None) => return,
             (Per::Endpoint, Some(endpoint)) => self.quotas.part(integration, endpoint),

@@ -108,11 +108,11 @@ impl Executor {
             let watch = Stopwatch::start();
             run.attempts += 1;
             let sent = self.send_once(&prepared, &grant.credential).await;
+            let Judged { sent, refused, is_busy } = self.judge(&**integration, sent).await;
             if let (Some(connection), Ok(answer)) = (prepared.connection, &sent) {
-                let said = (answer.status, &answer.headers);
+                let said = (answer.status, &answer.headers, is_busy);
                 self.learn(Called::of(prepared.action), connection, said);
             }
-            let Judged { sent, refused, is_busy } = self.judge(&**integration, sent).await;
             run.timing.upstream += watch.elapsed();
             if let Some(status) = refused {
                 run.upstream_status = Some(status.as_u16());
@@ -123,7 +123,9 @@ impl Executor {
             }
             let (verdict, reason) = match &sent {
                 Ok(answer) => {
-                    let wait = retry::retry_after(&answer.headers, self.clock.now());
+                    let now = self.clock.now();
+                    let asked = retry::retry_after(&answer.headers, now);
+                    let wait = integration.quota().refused(&answer.headers, (now, asked));
                     (retry::after_answer(is_busy, wait), "refused")
                 }
                 Err(error) => (retry::after_failure(error, prepared.may_repeat), "failed"),

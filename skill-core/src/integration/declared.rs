@@ -10,6 +10,7 @@ use url::Url;
 
 use super::{
     Integration, IntegrationInfo, Overrides, Setup, Verification, Verified,
+    base::{self, Hosts},
     door::{self, Doorway},
     endpoint::{endpoint, revision},
     listing::Shared,
@@ -209,7 +210,7 @@ fn read(slug: &str, top: &Table<'_>, schemes: &Schemes) -> Option<Declared> {
     let verified = verified(top);
     let setup = top.table("setup").and_then(|table| setup(&table));
     let fields = field::declare(top, false);
-    let base = base_url(top, &fields);
+    let base = base::declare(top, &fields);
     let headers = headers(top, &fields);
     let auth = match top.table("auth") {
         Some(auth) => schemes.declare(&auth, &fields),
@@ -219,7 +220,7 @@ fn read(slug: &str, top: &Table<'_>, schemes: &Schemes) -> Option<Declared> {
         }
     };
     check_fields(top, &fields, auth.as_deref());
-    let (endpoints, known) = endpoints(top, base.as_ref(), &headers);
+    let (endpoints, known) = endpoints(top, &Hosts::read(top, base.as_ref(), &fields), &headers);
     let door = door::declare(top, headers, known);
     let signs = |key| top.tables(key).iter().filter_map(Sign::declare).collect();
     let (expired, busy) = (signs("expired"), signs("busy"));
@@ -266,15 +267,6 @@ fn setup(table: &Table<'_>) -> Option<Setup> {
     }
     table.end();
     Some(Setup { url: url?, source: source?, steps })
-}
-
-fn base_url(top: &Table<'_>, fields: &[Field]) -> Option<Address> {
-    let text = top.required_text("base_url")?;
-    let address = field::address(text, fields).and_then(|address| match address.has_query() {
-        true => Err(format!("expected a URL without a query, got `{text}`")),
-        false => Ok(address),
-    });
-    address.map_err(|what| top.problem("base_url", format!("`base_url`: {what}"))).ok()
 }
 
 /// Fields are facts that calls need, kept as they are. What is secret belongs to the scheme, and
@@ -335,7 +327,7 @@ fn verification(
 
 fn endpoints(
     top: &Table<'_>,
-    base: Option<&Address>,
+    hosts: &Hosts<'_>,
     headers: &Headers,
 ) -> (BTreeMap<Slug, Arc<dyn Endpoint>>, Vec<HeaderName>) {
     let mut endpoints = BTreeMap::<_, Arc<dyn Endpoint>>::new();
@@ -344,7 +336,6 @@ fn endpoints(
         top.problem("endpoints", "expected at least one table `endpoints.NAME`");
         return (endpoints, known);
     };
-    let host = base.map(Address::host).unwrap_or_default();
     let shared = Shared::read(top);
     for key in tables.keys() {
         let Some(table) = tables.table(key) else { continue };
@@ -353,6 +344,7 @@ fn endpoints(
             tables.problem(key, format!("`{key}`: {error}"));
         }
         let made = endpoint(key, &table, &shared);
+        let base = hosts.declare(&table);
         if made.is_some() {
             table.end();
         }
@@ -362,7 +354,10 @@ fn endpoints(
         }
         known.extend(made.known_headers());
         made.headers = headers.clone();
-        made.info.revision = revision(&host, &made.info);
+        let elsewhere = table.text("base_url").map(|text| format!("{} {text}", hosts.own()));
+        made.info.revision =
+            revision(elsewhere.as_deref().unwrap_or_else(|| hosts.own()), &made.info);
+        made.base = base;
         if endpoints.insert(slug, Arc::new(made)).is_some() {
             tables.problem(key, format!("`{key}` stands twice (`_` and `-` are alike)"));
         }

@@ -3,7 +3,7 @@
 use http::HeaderName;
 use url::Url;
 
-use super::declared::Headers;
+use super::{base, declared::Headers};
 use crate::{
     declaration::Table,
     error::Result,
@@ -39,11 +39,7 @@ pub(super) fn declare(
             None => table.problem("headers", format!("`{text}` cannot be a header that passes")),
         }
     }
-    let root = table.text("root").map(str::to_owned);
-    let is_path = |root: &String| root.starts_with('/') && !root.contains(['?', '#', '%', '\\']);
-    if let Some(root) = root.as_ref().filter(|root| !is_path(root)) {
-        table.problem("root", format!("`root`: expected a path such as `/`, got `{root}`"));
-    }
+    let root = base::path(&table, "root");
     let is_shut = table.flag("shut");
     table.end();
     (!is_shut).then_some(Doorway { root, passes, headers })

@@ -7,15 +7,17 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
+    base::Base,
+    body::{self, Encoding},
     declared::Headers,
     listing::{self, Shared},
     pages,
-    parameter::{List, Parameter, Place, fill_header, form, query, text},
+    parameter::{List, Parameter, Place, fill_header, query, text},
     path::{Filled, Path},
 };
 use crate::{
     declaration::Table,
-    endpoint::{self, Draft, Endpoint, EndpointInfo},
+    endpoint::{self, Draft, Endpoint, EndpointInfo, File, no_file},
     error::{Error, Result},
     name::Slug,
     record::{connection::Fields, execution::Class},
@@ -32,13 +34,6 @@ pub(super) fn revision(host: &str, info: &EndpointInfo) -> Arc<str> {
     data_encoding::HEXLOWER.encode(&hash[..8]).into()
 }
 
-/// How a body is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Encoding {
-    Json,
-    Form,
-}
-
 #[derive(Debug)]
 pub(super) struct DeclaredEndpoint {
     pub(super) info: EndpointInfo,
@@ -50,6 +45,8 @@ pub(super) struct DeclaredEndpoint {
     /// What the declaration sends with every call: where it stands in the request, and what it is.
     fixed: Vec<(Place, Value)>,
     encoding: Encoding,
+    /// What its path lies under, when that is not the base of its integration.
+    pub(super) base: Option<Base>,
 }
 
 pub(super) fn endpoint(
@@ -61,12 +58,12 @@ pub(super) fn endpoint(
     let method = method(table);
     let path_text = table.required_text("path")?;
     let path = Path::parse(path_text).map_err(|what| table.problem("path", what)).ok()?;
-    let (encoding, method) = (encoding(table)?, method?);
+    let (encoding, method) = (Encoding::declare(table)?, method?);
     let mapped = mapped(table);
     let mut parameters = parameters(table, shared.params.as_ref(), &method);
     check_places(table, &path, &mapped, &parameters);
     let fixed = fixed(table, &method);
-    check_names(table, encoding, &parameters, &fixed);
+    check_names(table, &encoding, &parameters, &fixed);
     let pages = pages::declare(table, shared.pages.as_ref(), &parameters);
     let schema = compile(table, &mut parameters)?;
     let example = listing::example(table, &schema);
@@ -77,10 +74,7 @@ pub(super) fn endpoint(
         docs: table.text("docs").map(str::to_owned),
         path: path_text.to_owned(),
         class: class(table, &method)?,
-        is_idempotent: match table.has("idempotent") {
-            true => table.flag("idempotent"),
-            false => method.is_idempotent(),
-        },
+        is_idempotent: is_idempotent(table, &method),
         is_at_most_once: table.flag("at_most_once"),
         idempotency_header: idempotency_header(table),
         timeout: table.count("timeout_s").map(|s| Duration::from_secs(u64::from(s.clamp(1, 300)))),
@@ -91,10 +85,13 @@ pub(super) fn endpoint(
         tool: tool.showing(&summary, example.as_ref()),
         summary,
         example,
+        takes_file: encoding.takes_file(),
+        answers_file: answers_file(table),
         revision: "".into(),
         schema,
         method,
     };
+    check_file(table, &info);
     Some(DeclaredEndpoint {
         info,
         headers: Headers::default(),
@@ -103,16 +100,30 @@ pub(super) fn endpoint(
         parameters,
         fixed,
         encoding,
+        base: None,
     })
 }
 
-fn encoding(table: &Table<'_>) -> Option<Encoding> {
-    match table.text("body") {
-        None | Some("json") => Some(Encoding::Json),
-        Some("form") => Some(Encoding::Form),
+/// What streams is not kept, and no tool carries a file.
+fn check_file(table: &Table<'_>, info: &EndpointInfo) {
+    if (info.takes_file || info.answers_file) && info.is_at_most_once {
+        table.problem("at_most_once", "`at_most_once`: a call with a file is not kept");
+    }
+    if info.takes_file && !info.tool.is_hidden {
+        table.problem("tool", "`tool`: expected `false`, because a tool carries no file");
+    }
+    if info.takes_file && matches!(info.method, Method::GET | Method::HEAD) {
+        table.problem("method", format!("`method`: {} carries no file", info.method));
+    }
+}
+
+fn answers_file(table: &Table<'_>) -> bool {
+    match table.text("answer") {
+        None => false,
+        Some("file") => true,
         Some(other) => {
-            table.problem("body", format!("`body`: expected `json` or `form`, got `{other}`"));
-            None
+            table.problem("answer", format!("`answer`: expected `file`, got `{other}`"));
+            false
         }
     }
 }
@@ -142,6 +153,13 @@ fn class(table: &Table<'_>, method: &Method) -> Option<Class> {
     class
 }
 
+fn is_idempotent(table: &Table<'_>, method: &Method) -> bool {
+    match table.has("idempotent") {
+        true => table.flag("idempotent"),
+        false => method.is_idempotent(),
+    }
+}
+
 fn idempotency_header(table: &Table<'_>) -> Option<HeaderName> {
     let text = table.text("idempotency_header")?;
     let name = HeaderName::try_from(text);
@@ -159,13 +177,14 @@ fn standard(method: &Method) -> &'static str {
     }
 }
 
-/// `fixed = { supportsAllDrives = true }`
+/// `fixed = { supportsAllDrives = true }`; a name that begins with `?` stands in the query.
 fn fixed(table: &Table<'_>, method: &Method) -> Vec<(Place, Value)> {
     let Some(fixed) = table.table("fixed") else { return Vec::new() };
     let pairs = fixed.keys().filter_map(|name| {
-        let place = match standard(method) {
-            "query" => Place::Query(name.to_owned(), List::Repeat),
-            _ => Place::Body(name.to_owned()),
+        let place = match (name.strip_prefix('?'), standard(method)) {
+            (Some(name), _) => Place::Query(name.to_owned(), List::Repeat),
+            (None, "query") => Place::Query(name.to_owned(), List::Repeat),
+            (None, _) => Place::Body(name.to_owned()),
         };
         Some((place, fixed.json(name)?))
     });
@@ -175,12 +194,13 @@ fn fixed(table: &Table<'_>, method: &Method) -> Vec<(Place, Value)> {
 /// A name that begins with `/` leads into a JSON body: `/variables/id`.
 fn check_names(
     table: &Table<'_>,
-    encoding: Encoding,
+    encoding: &Encoding,
     parameters: &[Parameter],
     fixed: &[(Place, Value)],
 ) {
-    let places = parameters.iter().map(|p| &p.place).chain(fixed.iter().map(|(place, _)| place));
-    let names = places.filter_map(|place| match place {
+    let places = || parameters.iter().map(|p| &p.place).chain(fixed.iter().map(|(place, _)| place));
+    encoding.check(table, places());
+    let names = places().filter_map(|place| match place {
         Place::Body(name) => Some(name.as_str()),
         Place::Path | Place::Query(..) | Place::Header(_) | Place::WholeBody => None,
     });
@@ -193,9 +213,6 @@ fn check_names(
         {
             table.problem("params", format!("`{}` and `{}` stand in one place", pair[0], pair[1]));
         }
-    }
-    if encoding == Encoding::Form && names.iter().any(|name| name.starts_with('/')) {
-        table.problem("params", "a name that begins with `/` needs a JSON body");
     }
 }
 
@@ -316,6 +333,39 @@ impl Endpoint for DeclaredEndpoint {
     }
 
     fn request(&self, params: &Map<String, Value>, fields: &Fields) -> Result<Draft> {
+        if self.info.takes_file {
+            return Err(Error::invalid("expected a file with this call, beside its parameters"));
+        }
+        let (mut draft, members, whole) = self.fill(params, fields)?;
+        let places = self.parameters.iter().map(|p| &p.place);
+        let mut places = places.chain(self.fixed.iter().map(|(place, _)| place));
+        let has_body = places.any(|place| matches!(place, Place::Body(_)));
+        let body = match whole {
+            Some(value) => Some((value.to_string(), "application/json")),
+            None => has_body.then(|| self.encoding.write(members)),
+        };
+        if let Some((text, kind)) = body {
+            draft.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+            draft.body = Payload::Bytes(text.into());
+        }
+        Ok(draft)
+    }
+
+    fn upload(&self, params: &Map<String, Value>, fields: &Fields, file: File) -> Result<Draft> {
+        let Encoding::File(form, part) = &self.encoding else {
+            return Err(no_file());
+        };
+        let (mut draft, members, _) = self.fill(params, fields)?;
+        draft.body = body::with_file((*form, part), (&members, file), &mut draft.headers)?;
+        Ok(draft)
+    }
+}
+
+/// A request without its body, the members of that, and what is the whole of it.
+type Written<'a> = (Draft, Map<String, Value>, Option<&'a Value>);
+
+impl DeclaredEndpoint {
+    fn fill<'a>(&'a self, params: &'a Map<String, Value>, fields: &Fields) -> Result<Written<'a>> {
         let mut target = self.path.fill(&self.places(params)?)?;
         let mut headers = self.headers.fixed.clone();
         for (name, value) in &self.headers.filled {
@@ -335,27 +385,10 @@ impl Endpoint for DeclaredEndpoint {
                 Place::WholeBody => whole = Some(value),
             }
         }
-        let places = self.parameters.iter().map(|p| &p.place);
-        let mut places = places.chain(self.fixed.iter().map(|(place, _)| place));
-        let has_body = places.any(|place| matches!(place, Place::Body(_)));
-        let body = match (whole, self.encoding) {
-            (Some(value), _) => Some((value.to_string(), "application/json")),
-            (None, _) if !has_body => None,
-            (None, Encoding::Json) => {
-                Some((Value::Object(members).to_string(), "application/json"))
-            }
-            (None, Encoding::Form) => Some((form(&members), "application/x-www-form-urlencoded")),
-        };
-        let mut draft = Draft { target, headers, body: Payload::Empty };
-        if let Some((text, kind)) = body {
-            draft.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-            draft.body = Payload::Bytes(text.into());
-        }
-        Ok(draft)
+        let under = self.base.as_ref().map(|base| base.fill(fields)).transpose()?;
+        Ok((Draft { target, under, headers, body: Payload::Empty }, members, whole))
     }
-}
 
-impl DeclaredEndpoint {
     /// The headers of its service that callers fill.
     pub(super) fn known_headers(&self) -> impl Iterator<Item = HeaderName> + '_ {
         let filled = self.parameters.iter().filter_map(|parameter| match &parameter.place {

@@ -4,6 +4,8 @@
 //! where a new file is all there is to do. What TOML cannot say is a Rust type that implements
 //! [`Integration`]. The executor cannot tell them apart.
 
+mod base;
+mod body;
 mod declared;
 mod door;
 mod endpoint;

@@ -9,30 +9,9 @@ use url::form_urlencoded;
 use crate::{
     declaration::Table,
     error::{Error, Result},
+    raw::may_fill,
     transport::target::{LONGEST, Target},
 };
-
-/// Headers that a declaration cannot give to callers: framing, routing and authority are ours.
-const OURS: &[&str] = &[
-    "authorization",
-    "connection",
-    "content-length",
-    "content-type",
-    "cookie",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-proto",
-];
 
 /// Where a value goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +98,7 @@ fn list(table: &Table<'_>) -> Option<List> {
 }
 
 fn header(table: &Table<'_>, wire: &str) -> Option<HeaderName> {
-    let name = HeaderName::try_from(wire).ok().filter(|name| !OURS.contains(&name.as_str()));
+    let name = HeaderName::try_from(wire).ok().filter(may_fill);
     if name.is_none() {
         table.problem("name", format!("`{wire}` cannot be a header that callers fill"));
     }
@@ -137,7 +116,7 @@ pub(super) fn text(value: &Value) -> Option<Cow<'_, str>> {
 }
 
 /// As [`text`], for good.
-fn scalar(value: &Value) -> Option<String> {
+pub(super) fn scalar(value: &Value) -> Option<String> {
     text(value).map(Cow::into_owned)
 }
 
@@ -209,6 +188,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::declaration::Source;
 
     #[test]
     fn header_values_are_refused_and_never_trimmed_into_shape() {
@@ -217,6 +197,15 @@ mod tests {
             assert!(fill_header(&mut HeaderMap::new(), &name, &json!(value)).is_err(), "{value:?}");
         }
         assert!(fill_header(&mut HeaderMap::new(), &name, &json!("v1 beta")).is_ok());
+    }
+
+    #[test]
+    fn callers_get_no_header_of_ours_to_fill() {
+        for name in ["Authorization", "content-type", "host", "Content-Length", "x-real-ip"] {
+            let text = "in = \"header\"\ntype = \"string\"\n";
+            let read = |top: &Table<'_>| Parameter::declare(name, top, "query");
+            assert!(Source::new("x.toml", text).read(read).is_err(), "{name}");
+        }
     }
 
     #[test]

@@ -70,6 +70,8 @@ pub struct Quota {
     pub per: Per,
     /// How many calls it takes at one time.
     pub concurrent: Option<u32>,
+    /// How many calls that change something it takes at one time, where it counts them apart.
+    pub concurrent_writes: Option<u32>,
     bucket: Option<HeaderName>,
     remaining: Option<HeaderName>,
     reset: Option<HeaderName>,
@@ -81,6 +83,7 @@ impl Quota {
     pub const STANDARD: Self = Self {
         per: Per::Connection,
         concurrent: None,
+        concurrent_writes: None,
         bucket: None,
         remaining: None,
         reset: None,
@@ -105,13 +108,10 @@ impl Quota {
                 ("date", Unit::Date),
             ],
         );
-        let concurrent = table.count("concurrent");
-        if concurrent == Some(0) {
-            table.problem("concurrent", "`concurrent`: expected a whole number from 1 on");
-        }
         let quota = Self {
             per: per.unwrap_or(Per::Connection),
-            concurrent: concurrent.filter(|most| *most > 0),
+            concurrent: places(table, "concurrent"),
+            concurrent_writes: places(table, "concurrent_writes"),
             bucket: name(table, "bucket"),
             remaining: name(table, "remaining"),
             reset: name(table, "reset"),
@@ -134,6 +134,25 @@ impl Quota {
         let is_asked = is_refusal || status == StatusCode::FORBIDDEN;
         let wait = asked.filter(|_| is_asked).or_else(|| self.said(headers, now, is_refusal))?;
         (!wait.is_zero()).then(|| wait.min(LONGEST))
+    }
+
+    /// How long a refusal asks to wait: one that says by itself that the service was asked too much.
+    /// `asked` is its `Retry-After`; without one the headers say when there is more.
+    pub fn refused(
+        &self,
+        headers: &HeaderMap,
+        (now, asked): (Timestamp, Option<Duration>),
+    ) -> Option<Duration> {
+        asked.or_else(|| self.said(headers, now, true)).map(|wait| wait.min(LONGEST))
+    }
+
+    /// How many calls it takes at one time, of those that change something or of the others, and
+    /// whether the two are counted apart.
+    pub fn places(&self, is_write: bool) -> Option<(u32, bool)> {
+        match (is_write, self.concurrent_writes) {
+            (true, Some(most)) => Some((most, true)),
+            (true, None) | (false, _) => self.concurrent.map(|most| (most, false)),
+        }
     }
 
     /// The part of the limit that the answer counted against.
@@ -197,6 +216,15 @@ impl Quota {
             Unit::Date => None,
         }
     }
+}
+
+/// How many at one time.
+fn places(table: &Table<'_>, key: &str) -> Option<u32> {
+    let most = table.count(key)?;
+    if most == 0 {
+        table.problem(key, format!("`{key}`: expected a whole number from 1 on"));
+    }
+    (most > 0).then_some(most)
 }
 
 /// One of several words.
@@ -338,6 +366,16 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_in_the_services_own_way_takes_its_wait_from_the_declared_headers() {
+        let quota = declared("remaining = \"X-Left\"\nreset = \"X-Next\"\nreset_unit = \"ms\"");
+        let headers = HeaderMap::from_iter([("x-next".parse().unwrap(), "2500".parse().unwrap())]);
+        let now = Timestamp::UNIX_EPOCH;
+        let wait = |asked| quota.refused(&headers, (now, asked)).map(|wait| wait.as_millis());
+        assert_eq!((wait(None), wait(Some(Duration::from_secs(1)))), (Some(2500), Some(1000)));
+        assert_eq!(Quota::STANDARD.refused(&headers, (now, None)), None);
+    }
+
+    #[test]
     fn a_services_clock_is_not_ours() {
         let pairs = [
             ("x-ratelimit-remaining", "0"),
@@ -356,6 +394,12 @@ mod tests {
         assert_eq!(waits(&quota, 200, &standard), None);
         let parts = declared("per = \"endpoint\"\nbucket = \"X-Part\"\nconcurrent = 3");
         assert_eq!((parts.per, parts.concurrent), (Per::Endpoint, Some(3)));
+        assert_eq!(parts.places(true), Some((3, false)));
+        let apart = declared("concurrent = 50\nconcurrent_writes = 15");
+        assert_eq!(
+            [false, true].map(|is_write| apart.places(is_write)),
+            [Some((50, false)), Some((15, true))]
+        );
         let headers = HeaderMap::from_iter([("x-part".parse().unwrap(), "core".parse().unwrap())]);
         assert_eq!(parts.bucket(&headers), Some("core"));
         let wrong =

@@ -1,9 +1,13 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
+use http::HeaderValue;
 use serde_json::json;
 
 use super::*;
-use crate::{endpoint::Draft, transport::Payload};
+use crate::{
+    endpoint::{Draft, File},
+    transport::Payload,
+};
 
 fn all() -> Vec<Arc<dyn Integration>> {
     bundled(&BTreeMap::new()).unwrap()
@@ -21,6 +25,11 @@ fn call(integration: &str, endpoint: &str, params: &Value) -> (Draft, String) {
     let draft = endpoint.request(params.as_object().unwrap(), &Fields::new()).unwrap();
     let url = draft.target.join(&integration.base(&Fields::new()).unwrap()).unwrap();
     (draft, url.to_string())
+}
+
+fn file() -> File {
+    let kind = HeaderValue::from_static("application/pdf");
+    File::new("a.pdf", kind, Payload::Bytes("%PDF".into())).unwrap()
 }
 
 fn body(draft: &Draft) -> Value {
@@ -67,9 +76,15 @@ fn every_endpoint_shows_a_call_that_can_be_made() {
                 assert!(!info.tool.examples.is_empty(), "{whose} has no example");
                 continue;
             };
-            let drafted = endpoint.request(example, &fields);
+            let drafted = match info.takes_file {
+                true => endpoint.upload(example, &fields, file()),
+                false => endpoint.request(example, &fields),
+            };
             assert!(drafted.is_ok(), "{whose}: {:?}", drafted.err());
-            assert!(!info.tool.examples.is_empty(), "{whose}: the tool shows no example");
+            assert!(
+                info.takes_file || !info.tool.examples.is_empty(),
+                "{whose}: the tool shows no example"
+            );
         }
     }
 }

@@ -225,7 +225,7 @@ impl Shared {
                 if operation.integration.fields().is_empty() {
                     let fields = Fields::default();
                     let draft = operation.endpoint.request(&call.params, &fields)?;
-                    draft.target.join(&operation.integration.base(&fields)?)?;
+                    draft.url(&operation.integration.base(&fields)?)?;
                 }
                 (info.revision.clone(), info.class)
             }

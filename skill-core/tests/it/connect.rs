@@ -4,6 +4,7 @@ mod fields;
 mod hang_up;
 mod manage;
 mod mend;
+mod oauth1;
 mod polite;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

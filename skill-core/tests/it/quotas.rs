@@ -35,6 +35,7 @@ fn limited(quota: &str) -> Arc<dyn Integration> {
         "name = \"Limited\"\ndescription = \"For tests.\"\nbase_url = \"https://limited.test\"\n\
          [auth]\n{KEYED}\n[quota]\n{quota}\n\
          [endpoints.whoami]\nsummary = \"Who\"\nmethod = \"GET\"\npath = \"/me\"\n\
+         [endpoints.note]\nsummary = \"Note\"\nmethod = \"POST\"\npath = \"/note\"\n\
          [endpoints.search]\nsummary = \"Search\"\nmethod = \"GET\"\npath = \"/search\"\n"
     );
     declared("limited.toml", &text, &Overrides::default()).unwrap()
@@ -102,6 +103,50 @@ async fn a_refusal_holds_later_calls_back_until_its_time() {
     assert_eq!(held(world.engine.call(&world.caller, keyed("one")).await), Some(90));
     world.clock.advance(Duration::from_secs(90));
     world.engine.call(&world.caller, keyed("one")).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_in_the_services_own_way_says_by_declared_headers_when_there_is_more() {
+    let world = world("reset = \"X-Next\"\nreset_unit = \"s\"\n[[busy]]\nstatus = 400\n").await;
+    connect(&world, &world.caller, "limited", "one").await;
+    let whoami = || on(call("limited", "whoami"), "one");
+    let busy = |seconds: &str| with(answer(400, "{}"), "x-next", seconds);
+    // A short wait is part of the call.
+    world.script.queue([busy("2"), me()]);
+    let begun = tokio::time::Instant::now();
+    assert_eq!(world.engine.call(&world.caller, whoami()).await.unwrap().status, 200);
+    assert_eq!(begun.elapsed().as_secs(), 2);
+    world.clock.advance(Duration::from_secs(2));
+    world.script.queue([busy("90"), me()]);
+    assert_eq!(world.engine.call(&world.caller, whoami()).await.unwrap().status, 400);
+    assert_eq!(held(world.engine.call(&world.caller, whoami()).await), Some(90));
+    world.clock.advance(Duration::from_secs(90));
+    world.engine.call(&world.caller, whoami()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_change_something_may_have_places_of_their_own() {
+    let world = world("concurrent = 3\nconcurrent_writes = 1").await;
+    connect(&world, &world.caller, "limited", "one").await;
+    let under_way = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+    let most = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+    let seen = most.clone();
+    world.script.play(move |sent| {
+        let (under_way, most, kind) = (under_way.clone(), most.clone(), sent.url.path() == "/note");
+        async move {
+            let now = under_way[usize::from(kind)].fetch_add(1, Ordering::SeqCst) + 1;
+            most[usize::from(kind)].fetch_max(now, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            under_way[usize::from(kind)].fetch_sub(1, Ordering::SeqCst);
+            me()
+        }
+    });
+    let names = ["whoami", "note", "whoami", "note", "whoami", "whoami", "note"];
+    let calls =
+        names.map(|name| world.engine.call(&world.caller, on(call("limited", name), "one")));
+    let all = futures_util::future::join_all(calls).await;
+    assert!(all.iter().all(Result::is_ok));
+    assert_eq!([0, 1].map(|kind: usize| seen[kind].load(Ordering::SeqCst)), [3, 1]);
 }
 
 #[tokio::test]

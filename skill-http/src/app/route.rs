@@ -104,6 +104,8 @@ pub(crate) enum Reading {
     Whole,
     /// As it comes, by whoever wants it.
     Streaming,
+    /// As it comes when it is a file, which the header of its parameters says; whole otherwise.
+    File,
 }
 
 impl Route {
@@ -115,6 +117,11 @@ impl Route {
         handler: fn(Context) -> Answering,
     ) -> Self {
         Self { method, path, access, operation, handler, reading: Reading::Whole }
+    }
+
+    /// The same route, whose body may be a file.
+    pub(crate) fn taking_files(self) -> Self {
+        Self { reading: Reading::File, ..self }
     }
 
     /// The same route, whose body is not read before its handler runs.

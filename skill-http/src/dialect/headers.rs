@@ -26,6 +26,10 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 const AGENT: HeaderName = HeaderName::from_static("skill-agent");
 /// Names the conversation in which a run follows.
 const CONVERSATION: HeaderName = HeaderName::from_static("skill-conversation");
+/// The parameters of a call whose body is a file, as JSON.
+pub(crate) const PARAMS: HeaderName = HeaderName::from_static("skill-params");
+/// What that file is called, percent-encoded where it is not ASCII.
+pub(crate) const FILE_NAME: HeaderName = HeaderName::from_static("skill-filename");
 
 /// Names the connection of a call, by id or label.
 const CONNECTION: HeaderName = HeaderName::from_static("skill-connection");
@@ -73,7 +77,7 @@ pub(crate) fn preferred_wait(headers: &HeaderMap) -> Option<u64> {
     wait.bytes().all(|byte| byte.is_ascii_digit()).then(|| wait.parse().ok())?
 }
 
-fn single(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Error> {
+pub(crate) fn single(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Error> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() {

@@ -16,10 +16,11 @@ use skill_core::{
     name::{OwnerId, Slug},
     record::{
         connection::{Connection, Status},
+        delivery,
         execution::State,
     },
     reseal::Sealing,
-    store::ExecutionFilter,
+    store::{DeliveryFilter, ExecutionFilter},
 };
 
 use crate::{
@@ -244,12 +245,23 @@ async fn look(engine: &Engine, owner: &OwnerId) -> Result<Value> {
     let used = connections.iter().map(|connection| connection.integration.canonical());
     let used: std::collections::BTreeSet<_> = used.collect();
     let broken = connections.iter().filter(broken).take(CONNECTIONS);
-    let webhooks = engine.webhooks().list(&caller).await?;
+    let mut webhooks = Vec::new();
+    for hook in engine.webhooks().list(&caller).await? {
+        let dead =
+            DeliveryFilter { state: Some(delivery::State::Dead), limit: 1, ..Default::default() };
+        let (_, dead) = engine.webhooks().deliveries(&caller, hook.id, &dead).await?;
+        webhooks.push(json!({
+            "id": hook.id.to_string(),
+            "url": hook.url,
+            "disabled": hook.disabled.map(|disabled| disabled.reason),
+            "dead": dead,
+        }));
+    }
     Ok(json!({
         "owner": owner.as_str(),
         "runs": runs,
         "connections": broken.map(shown).collect::<Value>(),
         "connected_to": used.iter().map(ToString::to_string).collect::<Value>(),
-        "webhooks": webhooks.iter().map(|hook| hook.url.as_str()).collect::<Value>(),
+        "webhooks": webhooks,
     }))
 }

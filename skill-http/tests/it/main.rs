@@ -13,6 +13,7 @@ mod discovery;
 mod envelope;
 mod errors;
 mod execute;
+mod files;
 mod health;
 mod host;
 mod idempotency;

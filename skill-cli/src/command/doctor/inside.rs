@@ -172,8 +172,22 @@ fn connections(owner: &Value, findings: &mut Findings) {
 
 fn webhooks(config: &Config, owner: &Value, findings: &mut Findings) {
     let egress = Egress::new(config.egress.allow.clone());
-    for url in list(owner, "webhooks").filter_map(Value::as_str) {
-        let Ok(url) = Url::parse(url) else { continue };
+    let name = member(owner, "owner");
+    let of = if name == "default" { String::new() } else { format!(" --owner {name}") };
+    for hook in list(owner, "webhooks") {
+        let (id, url) = (member(hook, "id"), member(hook, "url"));
+        let Ok(url) = Url::parse(&url) else { continue };
+        if let Some(why) = hook.get("disabled").and_then(Value::as_str) {
+            let what = format!("{name}: {id} is disabled: {why}");
+            let mend = format!("PATCH /v1/webhooks/{id} with `enabled` lets messages go again");
+            findings.note("webhooks", what, mend);
+        }
+        let dead = hook.get("dead").and_then(Value::as_u64).unwrap_or(0);
+        if dead > 0 {
+            let what = format!("{name}: {dead} messages to {id} were given up");
+            let mend = format!("see why: skill webhooks deliveries {id} --status dead{of}");
+            findings.note("webhooks", what, mend);
+        }
         if let Err(refused) = egress.admit_url(&url) {
             // A path may be a secret.
             let host = url.host_str().unwrap_or_default();

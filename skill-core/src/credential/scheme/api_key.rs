@@ -1,4 +1,4 @@
-//! Keys in headers or in the query.
+//! Keys in headers, in the query or in the body.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::{
     transport::Outgoing,
 };
 
-/// Sends keys in headers or in the query.
+/// Sends keys in headers, in the query or in the body.
 ///
 /// ```
 /// use skill_core::credential::{AuthScheme, scheme::ApiKey};
@@ -51,24 +51,28 @@ impl ApiKey {
 pub(super) fn declare(auth: &Table<'_>, _fields: &[Field]) -> Option<Arc<dyn AuthScheme>> {
     let fields = credential_fields(auth, [key()]);
     let names = Names::new(&[], &[]).credential(names_of(&fields));
-    let (header, query) = (auth.text("header"), auth.is_text("query").then(|| auth.text("query")));
+    let named = |key| if auth.is_text(key) { auth.text(key) } else { None };
     let prefix = auth.text("prefix").unwrap_or_default();
     let value = |prefix: &str| names.parse(&format!("{prefix}{{credential.api_key}}"));
     let unfit = |what: String| auth.problem("prefix", format!("`prefix`: {what}"));
-    let placement = match (header, query.flatten()) {
-        (Some(name), None) => match HeaderName::try_from(name) {
+    let placement = match (auth.text("header"), named("query"), named("body")) {
+        (Some(name), None, None) => match HeaderName::try_from(name) {
             Ok(name) => Placement::header(name, value(prefix).map_err(unfit).ok()?),
             Err(_) => {
                 auth.problem("header", format!("`header`: `{name}` is no header name"));
                 return None;
             }
         },
-        (None, Some(name)) => Placement::query(name, value("").map_err(unfit).ok()?),
-        (None, None) if auth.has("headers") || auth.has("query") => {
+        (None, Some(name), None) => Placement::query(name, value("").map_err(unfit).ok()?),
+        (None, None, Some(name)) => Placement::body(name, value("").map_err(unfit).ok()?),
+        (None, None, None) if ["headers", "query", "body"].iter().any(|key| auth.has(key)) => {
             Placement::declare(auth, &names, "")
         }
-        (None, None) | (Some(_), Some(_)) => {
-            auth.problem("scheme", "expected `header` or `query`: where the key stands");
+        _ => {
+            auth.problem(
+                "scheme",
+                "expected one of `header`, `query` and `body`: where the key stands",
+            );
             return None;
         }
     };

@@ -268,3 +268,78 @@ fn an_example_is_held_to_the_parameters() {
         assert!(problems.iter().any(|p| p.what.contains(issue) && p.line == line), "{problems:?}");
     }
 }
+
+/// Another service, with one endpoint that has these lines besides.
+fn lies(top: &str, lines: &str) -> Result<Arc<dyn Integration>, Vec<Problem>> {
+    load(&format!(
+        "name = \"Files\"\ndescription = \"Files.\"\nbase_url = \"https://api.files.test/v1\"\n\
+         {top}\n[auth]\nscheme = \"bearer\"\n[endpoints.put]\nsummary = \"Put\"\n\
+         method = \"POST\"\npath = \"/items\"\n{lines}\n"
+    ))
+}
+
+#[test]
+fn an_endpoint_lies_elsewhere_only_on_hosts_that_the_declaration_lists() {
+    let hosts = "hosts = [\"content.files.test\"]";
+    for (own, expected) in [
+        ("/upload/v1", "https://api.files.test/upload/v1/items"),
+        ("https://api.files.test/v2", "https://api.files.test/v2/items"),
+        ("https://content.files.test", "https://content.files.test/items"),
+    ] {
+        let service = lies(hosts, &format!("base_url = \"{own}\"")).unwrap();
+        let draft =
+            service.endpoint("put").unwrap().request(&serde_json::Map::new(), &Fields::new());
+        let url = draft.unwrap().url(&service.base(&Fields::new()).unwrap()).unwrap();
+        assert_eq!(url.as_str(), expected);
+    }
+    for elsewhere in [
+        "https://evil.test",
+        "https://content.files.test.evil.test",
+        "https://x.content.files.test",
+        "//content.files.test/x",
+        "/a?b",
+        "/a/{x}",
+        "upload",
+        "https://content.files.test/?a=b",
+        "https://user@content.files.test/",
+    ] {
+        let refused = lies(hosts, &format!("base_url = \"{elsewhere}\""));
+        assert!(refused.is_err(), "{elsewhere}");
+    }
+    for host in ["*.files.test", "files.test:443", "https://files.test", "localhost", "a b.test"] {
+        assert!(lies(&format!("hosts = [\"{host}\"]"), "").is_err(), "{host}");
+    }
+    let of = |own: &str| {
+        let service = lies(hosts, own).unwrap();
+        service.endpoint("put").unwrap().info().revision.clone()
+    };
+    assert_ne!(of(""), of("base_url = \"/v2\""), "it means another request");
+}
+
+#[test]
+fn a_file_goes_out_in_a_form_that_has_room_for_the_rest() {
+    let text = "{ type = \"string\" }";
+    for good in [
+        "body = \"file\"\nparams = { q = { in = \"query\", type = \"string\" } }".to_owned(),
+        format!("body = \"multipart\"\nfile = \"upload\"\nparams = {{ title = {text} }}"),
+        "body = \"related\"\nparams = { a = { name = \"/a/b\", type = \"string\" } }".to_owned(),
+    ] {
+        let service = lies("", &format!("tool = false\n{good}")).unwrap();
+        assert!(service.endpoint("put").unwrap().info().takes_file, "{good}");
+        assert!(lies("", &good).is_err(), "a tool carries no file: {good}");
+        assert!(lies("", &format!("tool = false\nat_most_once = true\n{good}")).is_err(), "{good}");
+    }
+    for wrong in [
+        format!("body = \"file\"\nparams = {{ title = {text} }}"),
+        "body = \"file\"\nfile = \"x\"".to_owned(),
+        format!("body = \"multipart\"\nparams = {{ file = {text} }}"),
+        "body = \"multipart\"\nfile = \"a\\\"; filename=\\\"b\"".to_owned(),
+        format!("body = \"multipart\"\nparams = {{ \"a\\r\\nb\" = {text} }}"),
+        "body = \"multipart\"\nparams = { a = { name = \"/a/b\", type = \"string\" } }".to_owned(),
+        "body = \"related\"\nparams = { a = { whole = true, type = \"object\" } }".to_owned(),
+        "body = \"tar\"".to_owned(),
+        "answer = \"stream\"".to_owned(),
+    ] {
+        assert!(lies("", &format!("tool = false\n{wrong}")).is_err(), "{wrong}");
+    }
+}

@@ -20,12 +20,13 @@ impl ConnectionStore for MemoryStore {
     async fn insert_connection(&self, connection: &Connection, most: Option<u32>) -> Result<bool> {
         let mut tables = self.lock();
         let before = abandoned(connection.created_at);
-        tables.connections.retain(|_, old| {
-            let is_pending = old.owner == connection.owner && old.status == Status::Pending;
-            !is_pending || old.created_at > before
-        });
-        let standing = tables.connections.values().filter(|c| c.owner == connection.owner);
-        if most.is_some_and(|most| standing.count() >= most as usize) {
+        let is_left = |old: &&Connection| old.status == Status::Pending && old.created_at <= before;
+        let left = tables.connections_of(&connection.owner).filter(is_left);
+        for id in left.map(|old| old.id).collect::<Vec<_>>() {
+            take(&mut tables, id);
+        }
+        let standing = tables.connections_of(&connection.owner).count();
+        if most.is_some_and(|most| standing >= most as usize) {
             return Ok(false);
         }
         if tables.connections.contains_key(&connection.id) {
@@ -46,10 +47,8 @@ impl ConnectionStore for MemoryStore {
         owner: &OwnerId,
         integration: Option<&Slug>,
     ) -> Result<Vec<Connection>> {
-        let wanted = |c: &&Connection| {
-            c.owner == *owner && integration.is_none_or(|slug| c.integration == *slug)
-        };
-        Ok(self.lock().connections.values().filter(wanted).cloned().collect())
+        let wanted = |c: &&Connection| integration.is_none_or(|slug| c.integration == *slug);
+        Ok(self.lock().connections_of(owner).filter(wanted).cloned().collect())
     }
 
     async fn resting_connections(
@@ -99,7 +98,7 @@ impl ConnectionStore for MemoryStore {
         if tables.connections.get(&id).is_none_or(|c| c.owner != *owner) {
             return Ok(false);
         }
-        let Some(gone) = tables.connections.remove(&id) else { return Ok(false) };
+        let Some(gone) = take(&mut tables, id) else { return Ok(false) };
         tables.grants.remove(&id);
         tables.leases.remove(&gone.at());
         tables.flows.retain(|_, (flow, _)| flow.connection.id != id);
@@ -109,16 +108,33 @@ impl ConnectionStore for MemoryStore {
     }
 }
 
-/// Whether at most one of the two can be the default.
+/// Whether at most one of the two, of one owner, can be the default.
 fn are_alike(one: &Connection, other: &Connection) -> bool {
-    one.owner == other.owner && one.user == other.user && one.integration == other.integration
+    one.user == other.user && one.integration == other.integration
 }
 
 /// Keeps a connection; a default one takes that from the others.
 fn put(tables: &mut Tables, new: Connection) {
     if new.is_default {
-        let others = tables.connections.values_mut().filter(|c| are_alike(c, &new));
-        others.for_each(|c| c.is_default = false);
+        let others = tables.connections_of(&new.owner).filter(|c| are_alike(c, &new));
+        for id in others.map(|c| c.id).collect::<Vec<_>>() {
+            if let Some(other) = tables.connections.get_mut(&id) {
+                other.is_default = false;
+            }
+        }
     }
+    tables.owned.entry(new.owner.clone()).or_default().insert(new.id);
     tables.connections.insert(new.id, new);
+}
+
+/// Takes a connection out.
+fn take(tables: &mut Tables, id: ConnectionId) -> Option<Connection> {
+    let gone = tables.connections.remove(&id)?;
+    if let Some(ids) = tables.owned.get_mut(&gone.owner) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            tables.owned.remove(&gone.owner);
+        }
+    }
+    Some(gone)
 }

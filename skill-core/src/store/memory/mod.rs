@@ -90,6 +90,8 @@ struct Tables {
     keys: BTreeMap<KeyId, Key>,
     key_hashes: HashMap<KeyHash, KeyId>,
     connections: BTreeMap<ConnectionId, Connection>,
+    /// Those of each owner.
+    owned: HashMap<OwnerId, BTreeSet<ConnectionId>>,
     grants: BTreeMap<ConnectionId, Grant>,
     /// The revisions of those that came out of a backup.
     restored: HashMap<ConnectionId, u64>,
@@ -113,6 +115,12 @@ struct Tables {
 }
 
 impl Tables {
+    /// The connections of one owner, in order.
+    fn connections_of(&self, owner: &OwnerId) -> impl Iterator<Item = &Connection> {
+        let ids = self.owned.get(owner).into_iter().flatten();
+        ids.filter_map(|id| self.connections.get(id))
+    }
+
     /// The connection, if it is exactly the one that `at` names.
     fn connection_at(&self, at: &ConnectionRef) -> Option<&Connection> {
         self.connections.get(&at.id).filter(|c| c.owner == at.owner && c.user == at.user)

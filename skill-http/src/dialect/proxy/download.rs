@@ -216,13 +216,25 @@ impl Writer<'_> {
     fn command(&self, action: &Action, params: &Map<String, Value>) -> String {
         let (name, server) = (action.name(), self.server);
         // Within single quotes of a shell nothing but the quote itself has a meaning.
-        let body = json!({ "params": params }).to_string().replace('\'', r"'\''");
+        let quoted = |value: Value| value.to_string().replace('\'', r"'\''");
+        let sent = match manual::takes_file(action) {
+            false => {
+                let body = quoted(json!({ "params": params }));
+                format!("  -H 'Content-Type: application/json' \\\n  -d '{body}'")
+            }
+            true => {
+                let params = quoted(Value::Object(params.clone()));
+                format!(
+                    "  -H 'Skill-Params: {params}' \\\n  -H 'Skill-Filename: a.bin' \\\n  \
+                     -H 'Content-Type: application/octet-stream' \\\n  --data-binary @a.bin"
+                )
+            }
+        };
         let lines = [
             "```sh".to_owned(),
             format!("curl -sS \"${{SKILL_URL:-{server}}}/v1/{}/{}\" \\", name.namespace, name.name),
             "  -H \"Authorization: Bearer $SKILL_KEY\" \\".to_owned(),
-            "  -H 'Content-Type: application/json' \\".to_owned(),
-            format!("  -d '{body}'"),
+            sent,
             "```\n".to_owned(),
         ];
         lines.join("\n")

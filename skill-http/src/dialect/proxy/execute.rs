@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use serde_json::{Value, json};
 use skill_core::{
     Error,
@@ -11,10 +11,11 @@ use skill_core::{
     pages::Collect,
 };
 
+use super::file;
 use crate::{
     app::Context,
     app::route::{Access, CALL, Operation, Route},
-    dialect::headers::{REPLAYED, idempotency_key, named_connection},
+    dialect::headers::{PARAMS, REPLAYED, idempotency_key, named_connection},
     reply::{Failure, Pieces, Reply},
     request::{Either, Members},
 };
@@ -50,39 +51,56 @@ pub(super) fn routes() -> Vec<Route> {
             "content_type": {"type": "string"},
         },
     });
+    let text = |what: &str| json!({"type": "string", "description": what});
     let operation = Operation::new("call", "Call one endpoint of a connected integration")
         .body(body)
+        .header("Skill-Params", text("The parameters as JSON, where the body is a file."))
+        .header("Skill-Filename", text("What that file is called, percent-encoded."))
         .header("If-None-Match", json!({"type": "string"}))
         .header("If-Modified-Since", json!({"type": "string"}))
         .answer(200, "The upstream's answer, whatever its status", answer)
         .errors(&[400, 401, 403, 404, 408, 409, 413, 415, 422, 429, 500, 502, 503, 504]);
     // The scope is the action's: the engine checks it, on the canonical name.
-    vec![Route::new(Method::POST, CALL, Access::Key(None), operation, |cx| Box::pin(call(cx)))]
+    let route =
+        Route::new(Method::POST, CALL, Access::Key(None), operation, |cx| Box::pin(call(cx)));
+    vec![route.taking_files()]
 }
 
 async fn call(cx: Context) -> Result<Reply, Failure> {
     let no_slug = |_| Failure::no_such_path();
     let namespace = Slug::parse(cx.value(0)).map_err(no_slug)?;
     let name = Slug::parse(cx.value(1)).map_err(no_slug)?;
+    let action = ActionName { namespace, name };
+    if cx.headers.contains_key(&PARAMS) {
+        return file::upload(cx, action).await;
+    }
     let mut body = cx.members()?;
     let (params, named) = (body.object("params"), body.text("connection"));
     let collect = body.either("collect");
     body.end()?;
     let call = CallRequest {
-        action: ActionName { namespace, name },
+        action,
         params: params.unwrap_or_default(),
         connection: named_connection(named, &cx.headers)?,
         idempotency_key: idempotency_key(&cx.headers)?,
         timeout: None,
         keeps_bodies: false,
         collect: collect.map(bounds).transpose()?.flatten(),
-        known: Known {
-            etag: cx.headers.get(header::IF_NONE_MATCH).cloned(),
-            modified: cx.headers.get(header::IF_MODIFIED_SINCE).cloned(),
-        },
+        known: known(&cx.headers),
     };
+    if file::is_wanted(&cx, &call.action) {
+        return file::download(&cx, call).await;
+    }
     let answer = cx.app.engine.execute(cx.admitted()?, call).await?;
     Ok(render(&answer, cx.app.mirror_status))
+}
+
+/// What the caller has already.
+fn known(headers: &HeaderMap) -> Known {
+    Known {
+        etag: headers.get(header::IF_NONE_MATCH).cloned(),
+        modified: headers.get(header::IF_MODIFIED_SINCE).cloned(),
+    }
 }
 
 /// `true`, or `{"pages": …, "items": …}`.
@@ -103,7 +121,7 @@ fn bounds(collect: Either) -> Result<Option<Collect>, Error> {
 }
 
 /// The envelope around the upstream's body, which is not copied.
-fn render(answer: &Answer, mirror_status: bool) -> Reply {
+pub(super) fn render(answer: &Answer, mirror_status: bool) -> Reply {
     let status = answer.status.as_u16();
     let member = if status >= 400 { "error" } else { "data" };
     let head = format!("{{\"status\":{status},\"{member}\":");

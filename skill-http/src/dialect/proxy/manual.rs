@@ -46,7 +46,7 @@ pub(super) type Examples = Vec<(String, Map<String, Value>, Option<Value>)>;
 
 /// The declared examples, in the action's own parameters.
 pub(super) fn examples(catalog: &Catalog, action: &Action) -> Examples {
-    let Some(tool) = catalog.tool_of(&action.name()) else { return Vec::new() };
+    let Some(tool) = catalog.tool_of(&action.name()) else { return own(action) };
     // What a tool picks out of the answer is not what this call returns.
     let is_whole = action.form().outputs.is_none();
     let examples = tool.examples().iter().filter_map(|example| {
@@ -54,6 +54,22 @@ pub(super) fn examples(catalog: &Catalog, action: &Action) -> Examples {
         Some((example.name.clone(), params, example.output.clone().filter(|_| is_whole)))
     });
     examples.collect()
+}
+
+/// The declared example of an action that is no tool.
+fn own(action: &Action) -> Examples {
+    let Action::Endpoint(operation) = action else { return Vec::new() };
+    let info = operation.endpoint.info();
+    let example = info.example.iter().map(|params| (info.summary.clone(), params.clone(), None));
+    example.collect()
+}
+
+/// Whether a call carries a file.
+pub(super) fn takes_file(action: &Action) -> bool {
+    match action {
+        Action::Endpoint(operation) => operation.endpoint.info().takes_file,
+        Action::Skill(_) => false,
+    }
 }
 
 /// Parameters with placeholders: those that have to be given.

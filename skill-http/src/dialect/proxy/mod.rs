@@ -5,6 +5,7 @@ mod connections;
 mod device;
 mod download;
 mod execute;
+mod file;
 mod keys;
 mod manual;
 mod raw;

@@ -59,9 +59,14 @@ async fn pass(mut cx: Context) -> Result<Reply, Failure> {
 }
 
 /// The service's answer. `Skill-Answered-By` tells it from one of ours: no service can send that.
-fn render(answer: raw::Reply, door: &str) -> Reply {
+fn render(mut answer: raw::Reply, door: &str) -> Reply {
+    lead_back(&mut answer.headers, &answer.base, door);
+    as_it_comes(answer)
+}
+
+/// An answer of the service, as it comes.
+pub(super) fn as_it_comes(answer: raw::Reply) -> Reply {
     let mut headers = answer.headers;
-    lead_back(&mut headers, &answer.base, door);
     headers.insert(ANSWERED_BY, HeaderValue::from_static(SERVICE));
     // Whatever a service answers, it is no page of this server.
     let sandbox = HeaderValue::from_static("sandbox; default-src 'none'");

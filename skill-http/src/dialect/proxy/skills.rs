@@ -108,6 +108,14 @@ fn endpoint_schema() -> Value {
             "parameters": {"type": "array", "items": row},
             "parameters_schema": {"type": "object", "description": "The same as JSON Schema."},
             "call": {"type": "object", "description": "The request that calls it."},
+            "takes_file": {
+                "type": "boolean",
+                "description": "The body is a file, and the parameters stand in Skill-Params.",
+            },
+            "answers_file": {
+                "type": "boolean",
+                "description": "The file comes as it is where Accept names neither JSON nor */*.",
+            },
             "collect": {
                 "type": ["string", "null"],
                 "description": "How its pages follow one another, where `collect` gathers them.",
@@ -277,6 +285,11 @@ fn explained(catalog: &Arc<Catalog>, action: &Action) -> Value {
     shown["integration"] = name.namespace.as_str().into();
     shown["docs"] = action.documentation().into();
     shown["collect"] = collects(action).into();
+    if let Action::Endpoint(operation) = action {
+        let info = operation.endpoint.info();
+        shown["takes_file"] = info.takes_file.into();
+        shown["answers_file"] = info.answers_file.into();
+    }
     shown["rate_limit"] = action.rate_limit().map(|most| format!("{most} calls/min")).into();
     shown["timeout"] = action.timeout().map(|time| format!("{}s", time.as_secs())).into();
     if let Action::Endpoint(operation) = action {
@@ -286,11 +299,15 @@ fn explained(catalog: &Arc<Catalog>, action: &Action) -> Value {
     }
     shown["parameters"] = parameters(schema).iter().map(row).collect();
     shown["parameters_schema"] = schema.clone();
-    shown["call"] = json!({
-        "method": "POST",
-        "path": format!("/v1/{}/{}", name.namespace, name.name),
-        "body": {"params": manual::placeholders(action)},
-    });
+    let params = Value::Object(manual::placeholders(action));
+    let path = format!("/v1/{}/{}", name.namespace, name.name);
+    shown["call"] = match manual::takes_file(action) {
+        false => json!({"method": "POST", "path": path, "body": {"params": params}}),
+        true => {
+            let headers = json!({"Skill-Params": params.to_string(), "Skill-Filename": "a.bin"});
+            json!({"method": "POST", "path": path, "headers": headers})
+        }
+    };
     let example = |(name, params, data): (String, _, Option<Value>)| {
         let mut shown = json!({"name": name, "params": Value::Object(params)});
         if let Some(data) = data {
