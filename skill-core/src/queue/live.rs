@@ -437,3 +437,36 @@ fn micros(time: Duration) -> u64 {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_gets_free_before_a_claim_has_its_turn_is_part_of_it() {
+        let live = Live::new(8);
+        let (one, two) = (OwnerId::parse("one").unwrap(), OwnerId::parse("two").unwrap());
+        let mut held: Vec<_> = (0..5).filter_map(|_| live.slot(&one)).collect();
+        let free = live.free_places();
+        let room = free.room();
+        // One more would be more than three quarters, were all of them to go to the first owner.
+        assert_eq!((room.now(), free.saturated.len()), (1, 0));
+        held.truncate(3);
+        assert_eq!((room.now(), room.now()), (3, 3));
+        held.extend(live.slot(&two));
+        held.clear();
+        assert_eq!(room.now(), 6);
+        assert_eq!(free.take().into_iter().map(|slot| slot.of(&one)).count(), 6);
+        let taken = lock(&live.places).taken;
+        assert_eq!((taken, live.free_places().room().now()), (0, 6));
+    }
+
+    #[test]
+    fn no_more_attempts_wait_without_a_place_than_there_are_places() {
+        let live = Live::new(2);
+        let ending = (live.ending(), live.ending());
+        assert!(ending.0.is_some() && ending.1.is_some() && live.ending().is_none());
+        drop(ending);
+        assert!(live.ending().is_some());
+    }
+}
