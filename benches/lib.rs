@@ -66,7 +66,7 @@ pub fn want(most: u32) -> Claim {
         worker: Worker("bench".into()),
         now,
         until: now + Duration::from_secs(60),
-        most,
+        room: most.into(),
         after: None,
         saturated: Vec::new(),
     }

@@ -2,12 +2,10 @@
 
 use std::{
     mem,
-    panic::AssertUnwindSafe,
     sync::{Arc, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -95,13 +93,10 @@ impl Shared {
     /// the next claim goes to the disk with them.
     pub(super) async fn write_until_killed(self: Arc<Self>) {
         loop {
-            let write = AssertUnwindSafe(self.write_ends()).catch_unwind();
             tokio::select! {
                 biased;
                 () = self.killed.cancelled() => return self.ends().clear(),
-                written = write => if written.is_err() {
-                    tracing::error!("the ends of runs were not all told");
-                }
+                () = self.write_ends() => {}
             }
         }
     }
@@ -115,8 +110,19 @@ impl Shared {
         if finished.is_empty() {
             return;
         }
-        let mut kept = self.store.finish(&finished).await.unwrap_or_default().into_iter();
+        let kept = self.store.finish(&finished).await.unwrap_or_default();
+        // The next ends go to the store first.
+        let shared = self.clone();
+        self.tasks.spawn(async move { shared.tell(finished, unwritten, kept) });
+    }
+
+    /// Tells of the ends that the store kept, and sees to the others one by one.
+    fn tell(self: &Arc<Self>, finished: Vec<Finished>, unwritten: Vec<Unwritten>, kept: Vec<bool>) {
+        let mut kept = kept.into_iter();
         for (finished, unwritten) in finished.into_iter().zip(unwritten) {
+            if self.killed.is_cancelled() {
+                return;
+            }
             let is_kept = kept.next() == Some(true);
             if is_kept && !unwritten.placed.held.has_spilled() {
                 self.written(&finished, unwritten.reason);

@@ -108,27 +108,28 @@ impl Shared {
     async fn claim_all(self: &Arc<Self>) -> Result<Duration> {
         loop {
             self.is_eager.store(true, Ordering::Release);
-            let (slots, saturated) = self.live.free_slots();
-            if slots.is_empty() {
+            let places = self.live.free_places();
+            if places.is_empty() {
                 self.backlog.store(true, Ordering::Release);
                 return Ok(SWEEP);
             }
             self.backlog.store(false, Ordering::Release);
-            let (now, steady, asked) = (self.now(), self.clock.steady(), slots.len());
+            let (now, steady) = (self.now(), self.clock.steady());
             self.keep_ahead_of(now).await?;
             let want = Claim {
                 worker: self.worker.clone(),
                 now,
                 until: now + self.settings.lease,
-                most: u32::try_from(asked).unwrap_or(u32::MAX),
+                room: places.room(),
                 after: self.turn().clone(),
-                saturated,
+                saturated: places.saturated.clone(),
             };
             let claimed = self.store.claim(&want).await?;
             if let Some(last) = claimed.last() {
                 self.served(&last.execution);
             }
-            let is_short = claimed.len() < asked;
+            let slots = places.take();
+            let is_short = claimed.len() < slots.len();
             for (claimed, slot) in claimed.into_iter().zip(slots) {
                 self.take(claimed, steady, slot);
             }
@@ -136,7 +137,7 @@ impl Shared {
                 return Ok(SWEEP);
             }
             if is_short {
-                if want.saturated.is_empty() {
+                if places.saturated.is_empty() {
                     self.is_eager.store(false, Ordering::Release);
                 }
                 return self.next_look(now).await;

@@ -267,7 +267,8 @@ impl Tables {
             })
             .collect();
         let (mut busy, mut picked) = (self.busy(want.now, &want.worker), Vec::new());
-        while picked.len() < want.most as usize && !turns.is_empty() {
+        let most = want.room.now() as usize;
+        while picked.len() < most && !turns.is_empty() {
             for lane in &mut turns {
                 let next = std::iter::from_fn(|| lane.pop_front()).find(|(run, waiting)| {
                     // What this worker held has its place already.
@@ -281,7 +282,7 @@ impl Tables {
                         })
                 });
                 picked.extend(next.map(|(run, _)| (run.owner.clone(), run.id)));
-                if picked.len() == want.most as usize {
+                if picked.len() == most {
                     break;
                 }
             }

@@ -94,7 +94,8 @@ pub(super) fn may_start(session: &Session, asked: &Enqueue, asks: &Worker) -> Wo
 
 /// The rows to claim, in the order of the turns.
 fn pick(session: &Session, want: &Claim) -> Work<Vec<i64>> {
-    let (now, most) = (want.now.as_microsecond(), want.most as usize);
+    let (now, room) = (want.now.as_microsecond(), want.room.now());
+    let most = room as usize;
     let mut lapsed = lapsed(session, want)?;
     let mut busy = Busy::at(now, &want.worker);
     let (mut picked, mut turns) = (Vec::new(), Vec::new());
@@ -114,7 +115,7 @@ fn pick(session: &Session, want: &Claim) -> Work<Vec<i64>> {
         let lost = lapsed.remove(&lane).unwrap_or_default();
         at = Some(lane.clone());
         let mut turn = Turn::open(session, lane, lost)?;
-        if let Some(row) = turn.next(session, &mut busy, want.most)? {
+        if let Some(row) = turn.next(session, &mut busy, room)? {
             picked.push(row);
             turns.push(turn);
         }
@@ -123,7 +124,7 @@ fn pick(session: &Session, want: &Claim) -> Work<Vec<i64>> {
         let mut again = Vec::with_capacity(turns.len());
         for mut turn in turns {
             if picked.len() < most
-                && let Some(row) = turn.next(session, &mut busy, want.most)?
+                && let Some(row) = turn.next(session, &mut busy, room)?
             {
                 picked.push(row);
                 again.push(turn);
@@ -319,8 +320,9 @@ fn start(session: &Session, rows: &[i64], want: &Claim) -> Work<Vec<Claimed>> {
          FROM executions JOIN execution_inputs ON run = row WHERE row = ?1"
     );
     let mut find = session.prepare_cached(sql)?;
-    let sql = "UPDATE executions SET state = 'running', is_delayed = 0, attempt = attempt + 1,
-                   fencing = fencing + 1, crashes = ?2, lease_until_us = ?3, worker = ?4,
+    let sql = "UPDATE executions SET state = 'running', room = NULL, is_delayed = 0,
+                   attempt = attempt + 1, fencing = fencing + 1, crashes = ?2,
+                   lease_until_us = ?3, worker = ?4,
                    started_at_us = coalesce(started_at_us, ?5) WHERE row = ?1";
     let mut hold = session.prepare_cached(sql)?;
     let (until, now) = (want.until.as_microsecond(), want.now.as_microsecond());

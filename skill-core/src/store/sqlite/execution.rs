@@ -251,10 +251,10 @@ fn insert(session: &Session, run: &Execution, place: &Place<'_>) -> Work<Option<
                    scopes, tier, user_id, key_id, connection_id, app_id, namespace, name, version,
                    revision, class, parent_id, error_kind, upstream_status, total_us, upstream_us,
                    created_at_us, started_at_us, ended_at_us, has_key, agent_id, trigger_type,
-                   conversation_id)
+                   conversation_id, room)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
                    ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33,
-                   ?34, ?35, ?36, ?37)
+                   ?34, ?35, ?36, ?37, iif(?3 = 'queued', zeroblob(36), NULL))
                ON CONFLICT DO NOTHING";
     let work = place.work;
     let group = work.and_then(|work| work.group.as_ref());

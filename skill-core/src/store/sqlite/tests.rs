@@ -11,8 +11,8 @@ use crate::{
     record::{
         Sealed,
         audit::{Actor, Entry},
-        execution::{Class, Execution, State, Timing},
-        run::{Claim, Enqueue, Enqueued, Finished, Work as Needed, Worker},
+        execution::{Class, Execution, Idempotency, State, Timing},
+        run::{Claim, Enqueue, Enqueued, Finished, Step, Work as Needed, Worker},
         scope::Scopes,
     },
     store::{AuditStore, ExecutionFilter, ExecutionStore, MetaStore, QueueStore},
@@ -165,7 +165,7 @@ async fn a_full_disk_loses_no_run_and_counts_none_that_it_refused() {
     assert_eq!(store.enqueue(&[queued(10)]).await.unwrap(), [Enqueued::New(None)]);
     let at = jiff::Timestamp::UNIX_EPOCH;
     let (worker, saturated) = (Worker("one".into()), Vec::new());
-    let want = Claim { worker, now: at, until: at, most: 1, after: None, saturated };
+    let want = Claim { worker, now: at, until: at, room: 1.into(), after: None, saturated };
     let claimed = store.claim(&want).await.unwrap().remove(0);
     limit(&store, 1).await;
     let error = store.enqueue(&[queued(1 << 20)]).await.unwrap_err();
@@ -185,6 +185,32 @@ async fn a_full_disk_loses_no_run_and_counts_none_that_it_refused() {
     assert_eq!(store.finish(&done).await.unwrap(), [true]);
     assert_eq!(store.enqueue(&[queued(10)]).await.unwrap(), [Enqueued::Full]);
     store.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_that_was_claimed_over_another_connection_ends_as_a_whole() {
+    let (dir, store) = open();
+    let at = jiff::Timestamp::UNIX_EPOCH;
+    let expires_at = at + std::time::Duration::from_secs(600);
+    let once = Idempotency { key: "once".into(), inputs: [1; 32], expires_at };
+    let asked = Enqueue { idempotency: Some(once.clone()), ..queued(10) };
+    store.enqueue(std::slice::from_ref(&asked)).await.unwrap();
+    let (worker, saturated) = (Worker("one".into()), Vec::new());
+    let want = Claim { worker, now: at, until: at, room: 1.into(), after: None, saturated };
+    let claimed = store.claim(&want).await.unwrap().remove(0);
+    let step = Step { position: 0, name: "first".into(), value: None };
+    assert!(store.record_step(&claimed.lease, &step).await.unwrap());
+    drop(store);
+    let store = SqliteStore::open(&dir.path().join("skill.db")).unwrap();
+    let execution = Execution { state: State::Success, ended_at: Some(at), ..claimed.execution };
+    let (lease, outcome) = (claimed.lease, Some(Sealed(vec![7])));
+    let done = Finished { lease, execution, outcome, run_at: at, is_undone: false };
+    assert_eq!(store.finish(&[done]).await.unwrap(), [true]);
+    let steps = |c: &Connection| row::count(c, "SELECT count(*) FROM execution_steps", []);
+    assert_eq!(store.read(steps).await.unwrap(), 0);
+    let again = Enqueue { idempotency: Some(once), ..queued(10) };
+    let id = asked.execution.id;
+    assert_eq!(store.enqueue(&[again]).await.unwrap(), [Enqueued::Same(id)]);
 }
 
 #[tokio::test]

@@ -247,6 +247,50 @@ pub(super) async fn steps_are_kept_until_the_end(store: Arc<dyn Store>) {
     assert_eq!(store.steps(&acme(), id).await.unwrap(), []);
 }
 
+pub(super) async fn attempts_that_end_together_end_each_for_itself(store: Arc<dyn Store>) {
+    let once = Idempotency { key: "once".into(), inputs: [1; 32], expires_at: at(600) };
+    let keyed = Enqueue { idempotency: Some(once.clone()), ..queued(0) };
+    enqueue(&*store, &[keyed, queued(1), queued(2), queued(3), queued(4)]).await;
+    let claimed: [Claimed; 5] = claim(&*store, 9, 9).await.try_into().unwrap();
+    let [keyed, stepped, returned, lost, plain] = &claimed;
+    assert!(store.record_step(&stepped.lease, &step(0, Some("zero"))).await.unwrap());
+    assert!(store.record_step(&returned.lease, &step(0, Some("kept"))).await.unwrap());
+    let stale = Lease { fencing: 0, ..lost.lease.clone() };
+    let stale = Finished { lease: stale, ..done(lost, 10) };
+    let unsaid = Finished { outcome: None, ..done(plain, 10) };
+    let ends = [
+        done(keyed, 10),
+        done(stepped, 10),
+        given_back(returned, 20),
+        stale,
+        unsaid,
+        done(plain, 11),
+    ];
+    let held = store.finish(&ends).await.unwrap();
+    assert_eq!(held, [true, true, true, false, true, false]);
+    for (claimed, state) in claimed.iter().zip([
+        State::Success,
+        State::Success,
+        State::Queued,
+        State::Running,
+        State::Success,
+    ]) {
+        assert_eq!(kept(&*store, claimed.lease.id).await.state, state);
+    }
+    let outcome = async |of: &Claimed| store.bodies(&acme(), of.lease.id).await.unwrap().1;
+    assert_eq!(outcome(keyed).await, Some(sealed("outcome")));
+    assert_eq!((outcome(lost).await, outcome(plain).await), (None, None));
+    let repeat = store.begin(&run(30), Some(&once), at(900)).await.unwrap();
+    assert_eq!(repeat, Begun::Same(keyed.lease.id, sealed("outcome")));
+    assert_eq!(store.steps(&acme(), stepped.lease.id).await.unwrap(), []);
+    let again = claim_one(&*store, 20).await;
+    assert_eq!(again.lease.id, returned.lease.id);
+    let all = [step(0, Some("kept"))];
+    assert_eq!(store.steps(&acme(), again.lease.id).await.unwrap(), all);
+    assert_eq!(store.finish(&[done(&again, 21)]).await.unwrap(), [true]);
+    assert_eq!(store.steps(&acme(), again.lease.id).await.unwrap(), []);
+}
+
 pub(super) async fn ending_a_run_notes_what_it_used(store: Arc<dyn Store>) {
     let (key, connection) = (key(0), kept_connection(&*store, 0).await);
     assert!(store.insert_key(&key, None).await.unwrap());

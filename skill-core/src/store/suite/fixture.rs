@@ -205,7 +205,7 @@ pub(super) fn want(seconds: i64, most: u32) -> Claim {
         worker: Worker("one".into()),
         now: at(seconds),
         until: at(seconds + 60),
-        most,
+        room: most.into(),
         after: None,
         saturated: Vec::new(),
     }

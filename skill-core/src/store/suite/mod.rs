@@ -95,6 +95,7 @@ macro_rules! for_each_store_case {
             attempt::an_extended_lease_lapses_later,
             attempt::an_undone_attempt_does_not_count,
             attempt::another_workers_lease_is_nobody_elses,
+            attempt::attempts_that_end_together_end_each_for_itself,
             attempt::bodies_are_kept_with_a_call,
             attempt::cancelling_beats_a_late_finish,
             attempt::ending_a_run_notes_what_it_used,
