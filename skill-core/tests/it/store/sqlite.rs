@@ -12,7 +12,11 @@ use skill_core::{
     ErrorKind,
     name::OwnerId,
     record::audit::{Actor, Entry},
-    store::{AuditStore, MetaStore, Store, sqlite::SqliteStore, suite},
+    store::{
+        AuditStore, MetaStore, Store,
+        sqlite::{SCHEMA, SqliteStore},
+        suite,
+    },
 };
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -83,15 +87,16 @@ async fn a_file_of_a_later_program_is_refused_and_left_alone() {
     drop(SqliteStore::open(&path).unwrap());
     // The schema's number stands at offset 60 of a SQLite file.
     let mut bytes = fs::read(&path).unwrap();
-    bytes[60..64].copy_from_slice(&7_u32.to_be_bytes());
+    bytes[60..64].copy_from_slice(&(SCHEMA + 1).to_be_bytes());
     fs::write(&path, &bytes).unwrap();
     let error = SqliteStore::open(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert_eq!(
-        error.message(),
-        "the store is at schema 7, this program knows 6: \
+    let (later, known) = (SCHEMA + 1, SCHEMA);
+    let message = format!(
+        "the store is at schema {later}, this program knows {known}: \
          use the newer program, or restore a backup"
     );
+    assert_eq!(error.message(), message);
     assert_eq!(fs::read(&path).unwrap(), bytes);
 }
 
