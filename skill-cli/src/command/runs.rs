@@ -161,9 +161,14 @@ impl List {
 }
 
 fn runs(answer: &Value) -> String {
-    let columns = ["id", "tool_id", "status", "progress", "attempts", "created_at", "duration_ms"];
+    let mut columns =
+        vec!["id", "tool_id", "status", "progress", "attempts", "created_at", "duration_ms"];
     let runs = answer.get("executions").and_then(Value::as_array).into_iter().flatten();
-    let rows = runs.map(|run| columns.map(|column| member(run, column)).to_vec());
+    // Most runs are of no conversation.
+    if runs.clone().any(|run| run.get("trigger_type").is_some()) {
+        columns.extend(["agent_id", "trigger_type"]);
+    }
+    let rows = runs.map(|run| columns.iter().map(|column| member(run, column)).collect::<Vec<_>>());
     let rows = rows.collect::<Vec<_>>();
     let listed = table(&columns, &rows);
     match answer.get("has_more") {

@@ -91,14 +91,12 @@ async fn a_file_of_a_later_program_is_refused_and_left_alone() {
     fs::write(&path, &bytes).unwrap();
     let error = SqliteStore::open(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert_eq!(
-        error.message(),
-        format!(
-            "the store is at schema {}, this program knows {SCHEMA}: \
-             use the newer program, or restore a backup",
-            SCHEMA + 1
-        )
+    let (later, known) = (SCHEMA + 1, SCHEMA);
+    let message = format!(
+        "the store is at schema {later}, this program knows {known}: \
+         use the newer program, or restore a backup"
     );
+    assert_eq!(error.message(), message);
     assert_eq!(fs::read(&path).unwrap(), bytes);
 }
 

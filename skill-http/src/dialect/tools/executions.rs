@@ -10,7 +10,7 @@ use skill_core::{
     clock::Deadline,
     id::{ExecutionId, Raw},
     queue::Run,
-    record::execution::{Execution, State},
+    record::execution::{Execution, State, Trigger},
     store::ExecutionFilter,
 };
 
@@ -88,6 +88,8 @@ fn row_schema() -> Value {
             "attempts": {"type": "integer"},
             "created_at": time(), "started_at": time(), "completed_at": time(),
             "duration_ms": {"type": ["integer", "null"]},
+            "agent_id": {"type": "string", "description": "Of a run of a conversation."},
+            "trigger_type": {"enum": Trigger::ALL.map(Trigger::as_str)},
         },
     })
 }
@@ -125,7 +127,7 @@ fn calls_schema() -> Value {
 
 /// A run in listings.
 pub(super) fn row(run: &Execution, catalog: &Catalog) -> Value {
-    json!({
+    let mut row = json!({
         "id": run.id.to_string(),
         "tool_id": tool_id(catalog, &run.action),
         "status": run.state.as_str(),
@@ -135,7 +137,12 @@ pub(super) fn row(run: &Execution, catalog: &Catalog) -> Value {
         "started_at": run.started_at.map(|at| at.to_string()),
         "completed_at": run.ended_at.map(|at| at.to_string()),
         "duration_ms": duration(run),
-    })
+    });
+    if let Some(origin) = &run.origin {
+        row["agent_id"] = origin.agent.as_str().into();
+        row["trigger_type"] = origin.trigger.as_str().into();
+    }
+    row
 }
 
 fn duration(run: &Execution) -> Option<i64> {

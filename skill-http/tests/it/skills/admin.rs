@@ -29,6 +29,7 @@ async fn used(server: &TestServer, key: &Value) -> Answer {
 #[tokio::test]
 async fn a_key_is_made_for_a_client_and_shown_in_full_once() {
     for server in [server().await, setup().on_disk().start().await] {
+        server.advance(1);
         let key = made(&server, &json!({"client_name": "Acme", "scopes": ["quickbooks"]})).await;
         let plain = &key["plaintext_key"];
         assert!(plain.as_str().unwrap().starts_with("hz_live_"), "{key}");

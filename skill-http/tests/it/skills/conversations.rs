@@ -176,9 +176,13 @@ async fn a_user_sees_its_own_conversations() {
 #[tokio::test]
 async fn runs_of_other_doors_are_no_conversations() {
     let server = server().await;
+    let job = job(&server, &json!({"do": "echo"})).await;
+    let run = server.ended(&job).await;
+    assert_eq!((&run["agent_id"], &run["trigger_type"]), (&json!("default"), &json!("api")));
+    server.advance(1);
     let id = server.queued("lab-run", &json!({"do": "echo"})).await;
-    server.ended(&id).await;
-    assert!(listed(&server, "").await.is_empty());
+    assert!(server.ended(&id).await.get("agent_id").is_none());
+    assert_eq!(listed(&server, "").await.len(), 1);
     let path = format!("/api/conversations/{}", id.replace("exec_", "conv_"));
     server.get(&path).await.is_error(404, "not_found");
 }
