@@ -54,6 +54,12 @@ impl Tried {
         self.failed().is_none()
     }
 
+    /// Whether nobody knows if the call took effect.
+    pub(super) fn is_unknown(&self) -> bool {
+        let error = self.failed().and_then(|row| row.error.as_ref());
+        error.is_some_and(|error| error.kind() == ErrorKind::OutcomeUnknown)
+    }
+
     /// The exchange that criteria are about: the one that failed, or the last one.
     pub(super) fn exchange(&self) -> Option<&Exchange> {
         let last = || self.rows.iter().flatten().next_back();

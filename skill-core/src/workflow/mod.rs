@@ -244,6 +244,14 @@ fn made(read: Vec<(usize, Option<Read>)>, files: &[File]) -> Vec<Loaded> {
             file.problem(*line, what);
         }
     }
+    let waits = |index| waits_for_itself(&read, index);
+    let waiting = (0..read.len()).map(waits).collect::<Vec<_>>();
+    for ((at, read), _) in read.iter().zip(waiting).filter(|(_, waits)| *waits) {
+        if let Some(read) = read {
+            let what = format!("`dependsOn`: `{}` would wait for itself", read.plan.id);
+            files[*at].problem(read.line, what);
+        }
+    }
     let is_whole =
         known.iter().all(Option::is_some) && files.iter().all(|f| f.problems().is_empty());
     if !is_whole {
@@ -265,6 +273,24 @@ fn made(read: Vec<(usize, Option<Read>)>, files: &[File]) -> Vec<Loaded> {
         Loaded { file: files[at].name.clone(), line, skill }
     });
     skills.collect()
+}
+
+/// Whether what a workflow depends on depends on it.
+fn waits_for_itself(read: &[(usize, Option<Read>)], index: usize) -> bool {
+    let depends = |at: usize| {
+        let found = read.get(at).and_then(|(_, read)| read.as_ref());
+        found.map(|read| read.plan.depends.clone()).unwrap_or_default()
+    };
+    let (mut seen, mut open) = (vec![false; read.len()], depends(index));
+    while let Some(at) = open.pop() {
+        if at == index {
+            return true;
+        }
+        if !std::mem::replace(&mut seen[at], true) {
+            open.extend(depends(at));
+        }
+    }
+    false
 }
 
 /// What a workflow does to the outside, and what it was granted, with all that it can run.

@@ -143,7 +143,8 @@ impl<'a> Run<'a> {
                 });
             }
             let mut chosen = step.on_failure.iter().enumerate().filter(|(n, action)| {
-                let is_spent = matches!(action.act, Act::Retry { most, .. } if retried[*n] >= most);
+                // What may have taken effect is not done again, whatever the document says.
+                let is_spent = matches!(action.act, Act::Retry { most, .. } if retried[*n] >= most || tried.is_unknown());
                 !is_spent && self.fits(frame, action, exchange)
             });
             let Some((n, action)) = chosen.next() else { return Err(tried.error(frame, step)) };

@@ -256,3 +256,15 @@ components:
     let catalog = skill_core::catalog::Catalog::build(services(), [skills[0].skill.clone()]);
     assert!(catalog.unwrap().tool("my-tool").is_some());
 }
+
+#[test]
+fn a_workflow_does_not_wait_for_itself() {
+    let found = problems(
+        r"
+  - {workflowId: a, dependsOn: [b], steps: [{stepId: s, operationId: whoami}]}
+  - {workflowId: b, dependsOn: [a], steps: [{stepId: s, operationId: whoami}]}
+",
+    );
+    assert_eq!(found[0], "6: `dependsOn`: `a` would wait for itself");
+    assert_eq!(found.len(), 2);
+}

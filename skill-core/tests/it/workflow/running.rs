@@ -379,3 +379,20 @@ async fn a_step_may_sleep_first() {
     desk.value(id).await;
     assert_eq!(desk.paths().len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_may_have_taken_effect_is_not_retried() {
+    let desk = Desk::new(
+        r"
+  - workflowId: pay
+    steps:
+      - stepId: pay
+        operationId: pay
+        requestBody: {payload: {amount: 1}}
+        onFailure: [{name: again, type: retry, retryLimit: 5}]
+",
+    )
+    .await;
+    desk.world.script.queue([Err(cut())]);
+    assert_eq!(desk.fails("shop/pay", json!({})).await.kind, ErrorKind::OutcomeUnknown);
+}

@@ -50,7 +50,7 @@ impl Shop {
         let (skills, problems) = workflow::bundled(&integrations);
         assert!(problems.is_empty(), "{problems:?}");
         let door: HostPort = server.address().to_string().parse().unwrap();
-        let transport = ReqwestTransport::new(Egress::new([door])).unwrap();
+        let transport = ReqwestTransport::new(Egress::new(vec![door])).unwrap();
         let store = SqliteStore::open(&folder.path().join("skill.db")).unwrap();
         let builder = Engine::builder(Arc::new(transport));
         let builder = builder.store(Arc::new(store), keyring()).integrations(integrations);
