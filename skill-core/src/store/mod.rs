@@ -8,6 +8,7 @@
 
 mod memory;
 mod outbox;
+mod schedule;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(any(test, feature = "test-suite"))]
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 pub use self::{
     memory::MemoryStore,
     outbox::{DeliveryFilter, OutboxStore, WebhookStore},
+    schedule::{ScheduleStore, TriggerStore},
     upkeep::{Aged, Cursor, Part, Place, Restored, UpkeepStore},
 };
 use crate::{
@@ -431,6 +433,8 @@ pub trait Store:
     + LoginStore
     + ExecutionStore
     + QueueStore
+    + ScheduleStore
+    + TriggerStore
     + UsageStore
     + WebhookStore
     + OutboxStore
@@ -454,6 +458,8 @@ impl<T> Store for T where
         + LoginStore
         + ExecutionStore
         + QueueStore
+        + ScheduleStore
+        + TriggerStore
         + UsageStore
         + WebhookStore
         + OutboxStore

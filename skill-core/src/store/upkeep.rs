@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::{
     error::Result,
-    id::{AppId, ExecutionId, FlowId, WebhookId},
+    id::{AppId, ExecutionId, FlowId, ScheduleId, TriggerId, WebhookId},
     name::{OwnerId, UserId},
     record::{
         Sealed,
@@ -44,11 +44,17 @@ pub enum Part {
     Steps,
     /// What repeats of requests are given.
     Replays,
+    /// Inputs of schedules.
+    Schedules,
+    /// Secrets of triggers.
+    Triggers,
+    /// Secrets that the ends of single runs are signed with.
+    Callbacks,
 }
 
 impl Part {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Grants,
         Self::Clients,
         Self::Flows,
@@ -58,6 +64,9 @@ impl Part {
         Self::Outcomes,
         Self::Steps,
         Self::Replays,
+        Self::Schedules,
+        Self::Triggers,
+        Self::Callbacks,
     ];
 }
 
@@ -111,6 +120,27 @@ pub enum Place {
         /// Of which run.
         run: ExecutionId,
     },
+    /// The inputs of a schedule.
+    Schedule {
+        /// Whose.
+        owner: OwnerId,
+        /// Which one.
+        schedule: ScheduleId,
+    },
+    /// The secret of a trigger.
+    Trigger {
+        /// Whose.
+        owner: OwnerId,
+        /// Which one.
+        trigger: TriggerId,
+    },
+    /// What the end of a run is signed with.
+    Callback {
+        /// Whose.
+        owner: OwnerId,
+        /// Of which run.
+        run: ExecutionId,
+    },
     /// A step of a run.
     Step {
         /// Whose.
@@ -158,6 +188,8 @@ pub struct Restored {
     pub runs: u64,
     /// The grants that were renewed elsewhere since, perhaps.
     pub grants: u64,
+    /// The schedules: they are disabled.
+    pub schedules: u64,
 }
 
 /// The store as a whole.
@@ -171,8 +203,8 @@ pub trait UpkeepStore {
     /// Forgets a fact, durably.
     async fn forget_fact(&self, name: &str) -> Result<()>;
     /// Begins again from a backup, durably, in one transaction: the store has the new `epoch`, runs
-    /// of the queue that have not ended are held, grants are doubted until they are renewed, and
-    /// nobody is on their way or holds a lease any more.
+    /// of the queue that have not ended are held, schedules are disabled, grants are doubted until
+    /// they are renewed, and nobody is on their way or holds a lease any more.
     async fn begin_epoch(&self, epoch: &str) -> Result<Restored>;
     /// Whether the grant at this revision came out of a backup.
     async fn is_restored(&self, at: &ConnectionRef, revision: Revision) -> Result<bool>;
@@ -197,6 +229,10 @@ pub trait UpkeepStore {
     /// were read, durably, in one transaction; returns how many that were. Revisions stay.
     async fn reseal(&self, part: Part, values: &[(Aged, Sealed)]) -> Result<u64>;
 }
+
+/// Why a schedule of a restored store makes no runs.
+pub(super) const RESTORED: &str =
+    "it came out of a backup, and may go on where that was made: enable it";
 
 /// The deadline of a run that is released at `now`.
 pub(super) fn prolonged(created: Timestamp, deadline: Timestamp, now: Timestamp) -> Timestamp {

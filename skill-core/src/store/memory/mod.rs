@@ -12,6 +12,7 @@ mod meta;
 mod outbox;
 mod owner;
 mod queue;
+mod schedule;
 mod upkeep;
 mod usage;
 mod webhook;
@@ -29,7 +30,9 @@ use tokio::sync::Notify;
 use self::execution::Kept;
 use crate::{
     error::Error,
-    id::{self, AppId, ConnectionId, DeliveryId, ExecutionId, FlowId, KeyId, WebhookId},
+    id::{
+        self, AppId, ConnectionId, DeliveryId, ExecutionId, FlowId, KeyId, ScheduleId, TriggerId, WebhookId,
+    },
     name::{ActionName, OwnerId},
     record::{
         Sealed,
@@ -40,6 +43,8 @@ use crate::{
         key::{Key, KeyHash},
         login::Login,
         owner::Owner,
+        schedule::Schedule,
+        trigger::Trigger,
         usage::{Ledger, Window},
         webhook::Subscription,
     },
@@ -100,6 +105,8 @@ struct Tables {
     repeats: HashMap<RepeatKey, Repeat>,
     usage: HashMap<(OwnerId, String, Window), Ledger>,
     webhooks: BTreeMap<WebhookId, Subscription>,
+    schedules: BTreeMap<ScheduleId, Schedule>,
+    triggers: BTreeMap<TriggerId, Trigger>,
     deliveries: BTreeMap<DeliveryId, outbox::Kept>,
     /// Tells that a delivery was kept.
     stirred: Arc<Notify>,
