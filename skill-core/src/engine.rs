@@ -14,6 +14,7 @@ use self::parts::Parts;
 pub use self::revoke::{Extent, Revoked, Unrevoked};
 use crate::{
     access::{Admission, Admitted, Caller, Keys, Plans},
+    agents::Agents,
     apps::Apps,
     call::{CallRequest, Reply},
     catalog::{Action, Catalog},
@@ -161,6 +162,11 @@ impl Engine {
     /// OAuth clients.
     pub fn apps(&self) -> &Apps {
         &self.0.parts.apps
+    }
+
+    /// Agents, and what they keep in mind.
+    pub fn agents(&self) -> &Agents {
+        &self.0.parts.agents
     }
 
     /// Subscriptions to events.

@@ -8,6 +8,7 @@ use url::Url;
 use super::{Engine, Inner, parts::Parts};
 use crate::{
     access::{Keys, Plans},
+    agents::Agents,
     apps::Apps,
     artifact::{ArtifactStore, Artifacts, MemoryArtifacts},
     catalog::Catalog,
@@ -208,6 +209,7 @@ impl Builder {
             credentials: self.credentials.unwrap_or_else(|| vault.clone()),
             connections: Arc::new(Connections::new(store.clone(), clock.clone())),
             apps: Arc::new(Apps::new(store.clone(), vault.clone(), clock.clone())),
+            agents: Agents::new(store.clone(), vault.clone(), clock.clone()),
             keys,
             links: Arc::new(Links::new(store.clone(), clock.clone(), pages(self.public_url)?)),
             history: History::start(store.clone(), &workers, stop.clone()),

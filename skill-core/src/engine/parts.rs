@@ -8,6 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::sweep;
 use crate::{
     access::Keys,
+    agents::Agents,
     apps::Apps,
     artifact::Artifacts,
     catalog::Catalog,
@@ -33,6 +34,7 @@ pub(super) struct Parts {
     pub(super) credentials: Arc<dyn CredentialStore>,
     pub(super) connections: Arc<Connections>,
     pub(super) apps: Arc<Apps>,
+    pub(super) agents: Agents,
     pub(super) keys: Arc<Keys>,
     pub(super) links: Arc<Links>,
     pub(super) logins: Logins,

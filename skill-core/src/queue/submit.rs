@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     access::{Admitted, Caller, Intent, authorize},
+    agents,
     call::{CallRequest, Outcome, Reply},
     catalog::Action,
     clock::Deadline,
@@ -19,7 +20,7 @@ use crate::{
     id::ExecutionId,
     record::{
         connection::Fields,
-        execution::{Class, Execution, Idempotency, State, Timing},
+        execution::{Class, Execution, Idempotency, Origin, State, Timing},
         run::{Claimed, Enqueue, Enqueued, Group, Lease, Work},
         scope::Scope,
     },
@@ -79,7 +80,9 @@ impl Runs {
     ) -> Result<Invoked> {
         let is_endpoint =
             self.shared.executor.catalog.load().find(&submission.call.action).is_some();
-        let is_plain = submission.delay.is_none() && submission.version.is_none();
+        let is_plain = submission.delay.is_none()
+            && submission.version.is_none()
+            && submission.origin.is_none();
         if is_endpoint && is_plain && on_deadline == OnDeadline::Abort {
             submission.call.keeps_bodies = true;
             let reply = self.call(admitted, submission.call).await?;
@@ -159,12 +162,18 @@ impl Shared {
         }
         let caller = admitted.caller();
         let Submission { call, priority, delay, deadline, .. } = asked;
+        let origin = self.origin(caller, asked.origin.as_ref()).await?;
+        let acting = match &origin {
+            Some(origin) => &agents::bounded(&*self.store, caller, &origin.agent).await?,
+            None => caller,
+        };
         let scope = Scope::Action(call.action.clone());
-        authorize(caller, &Intent { scope, class: None }).allowed()?;
+        authorize(acting, &Intent { scope, class: None }).allowed()?;
         // Read before the other time: a run that may begin at once has begun to wait by then.
         let base = self.now();
         let now = self.clock.now();
-        let meant = self.meant(admitted, asked, now).await?;
+        let mut meant = self.meant((admitted, acting), asked, now).await?;
+        meant.execution.origin = origin;
         let id = meant.execution.id;
         let delay = delay.unwrap_or_default();
         if delay > LONGEST_DELAY {
@@ -196,11 +205,11 @@ impl Shared {
     /// Finds the action and checks the inputs.
     async fn meant(
         &self,
-        admitted: &Admitted,
+        (admitted, caller): (&Admitted, &Caller),
         asked: &Submission,
         now: Timestamp,
     ) -> Result<Meant> {
-        let (caller, call) = (admitted.caller(), &asked.call);
+        let call = &asked.call;
         let action = self.action(asked)?;
         if let Some(per_minute) = action.rate_limit() {
             self.keys.admit_action(admitted, &call.action, per_minute).await?;
@@ -236,6 +245,18 @@ impl Shared {
         let mut execution = execution(caller, &action, meaning, now)?;
         execution.version = version;
         Ok(Meant { execution, group, deadline })
+    }
+
+    /// What begins the run. One that follows in a conversation is its agent's.
+    async fn origin(&self, caller: &Caller, asked: Option<&Origin>) -> Result<Option<Origin>> {
+        let Some(Origin { conversation: Some(start), trigger, .. }) = asked else {
+            return Ok(asked.cloned());
+        };
+        let begun = self.look(caller, *start).await?.origin;
+        let begun = begun.filter(|origin| origin.conversation.is_none());
+        let begun =
+            begun.ok_or_else(|| Error::not_found("there is no conversation with this id"))?;
+        Ok(Some(Origin { conversation: Some(*start), trigger: *trigger, agent: begun.agent }))
     }
 
     fn action(&self, asked: &Submission) -> Result<Action> {
@@ -405,6 +426,7 @@ fn execution(
         connection: None,
         app: None,
         parent: None,
+        origin: None,
         state: State::Queued,
         progress: 0,
         attempts: 0,

@@ -6,6 +6,7 @@
 //! To add a backend: a folder with one file per part, one line where stores are opened, and a test
 //! that runs `suite` against it. Promises stand in the traits' docs and are tested in the suite.
 
+mod agent;
 mod memory;
 mod outbox;
 #[cfg(feature = "sqlite")]
@@ -20,6 +21,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 pub use self::{
+    agent::{AgentStore, ConversationStore, MemoryFilter},
     memory::MemoryStore,
     outbox::{DeliveryFilter, OutboxStore, WebhookStore},
     upkeep::{Aged, Cursor, Part, Place, Restored, UpkeepStore},
@@ -431,6 +433,8 @@ pub trait Store:
     + LoginStore
     + ExecutionStore
     + QueueStore
+    + AgentStore
+    + ConversationStore
     + UsageStore
     + WebhookStore
     + OutboxStore
@@ -454,6 +458,8 @@ impl<T> Store for T where
         + LoginStore
         + ExecutionStore
         + QueueStore
+        + AgentStore
+        + ConversationStore
         + UsageStore
         + WebhookStore
         + OutboxStore

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::{
     error::Result,
-    id::{AppId, ExecutionId, FlowId, WebhookId},
+    id::{AppId, ExecutionId, FlowId, MemoryId, WebhookId},
     name::{OwnerId, UserId},
     record::{
         Sealed,
@@ -44,11 +44,15 @@ pub enum Part {
     Steps,
     /// What repeats of requests are given.
     Replays,
+    /// What runs said.
+    Said,
+    /// What agents keep in mind.
+    Memories,
 }
 
 impl Part {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Grants,
         Self::Clients,
         Self::Flows,
@@ -58,6 +62,8 @@ impl Part {
         Self::Outcomes,
         Self::Steps,
         Self::Replays,
+        Self::Said,
+        Self::Memories,
     ];
 }
 
@@ -121,6 +127,22 @@ pub enum Place {
         position: u32,
         /// How it is called.
         name: String,
+    },
+    /// What a run said.
+    Said {
+        /// Whose.
+        owner: OwnerId,
+        /// Which run.
+        run: ExecutionId,
+        /// Where it stands among the steps.
+        position: u32,
+    },
+    /// What an agent keeps in mind.
+    Memory {
+        /// Whose.
+        owner: OwnerId,
+        /// Which one.
+        memory: MemoryId,
     },
 }
 

@@ -1,8 +1,10 @@
 //! The memory store: for tests, and for embedders that keep nothing. One file per part.
 
+mod agent;
 mod app;
 mod audit;
 mod connection;
+mod conversation;
 mod execution;
 mod flow;
 mod grant;
@@ -29,10 +31,11 @@ use tokio::sync::Notify;
 use self::execution::Kept;
 use crate::{
     error::Error,
-    id::{self, AppId, ConnectionId, DeliveryId, ExecutionId, FlowId, KeyId, WebhookId},
-    name::{ActionName, OwnerId},
+    id::{self, AppId, ConnectionId, DeliveryId, ExecutionId, FlowId, KeyId, MemoryId, WebhookId},
+    name::{ActionName, AgentId, OwnerId},
     record::{
         Sealed,
+        agent::{Agent, Memory},
         app::App,
         audit::Entry,
         connection::{Connection, ConnectionRef},
@@ -99,6 +102,8 @@ struct Tables {
     queue: BTreeSet<(OwnerId, ExecutionId)>,
     repeats: HashMap<RepeatKey, Repeat>,
     usage: HashMap<(OwnerId, String, Window), Ledger>,
+    agents: BTreeMap<(OwnerId, AgentId), Agent>,
+    memories: BTreeMap<MemoryId, Memory>,
     webhooks: BTreeMap<WebhookId, Subscription>,
     deliveries: BTreeMap<DeliveryId, outbox::Kept>,
     /// Tells that a delivery was kept.

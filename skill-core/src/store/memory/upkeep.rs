@@ -166,7 +166,13 @@ impl Tables {
                     repeat.outcome.iter_mut().for_each(|sealed| show(place.clone(), sealed));
                 }
             }
-            Part::Inputs | Part::Outcomes | Part::Steps => self.each_body(part, show),
+            Part::Memories => {
+                for memory in self.memories.values_mut() {
+                    let (owner, memory_id) = (memory.owner.clone(), memory.id);
+                    show(Place::Memory { owner, memory: memory_id }, &mut memory.content);
+                }
+            }
+            Part::Inputs | Part::Outcomes | Part::Steps | Part::Said => self.each_body(part, show),
         }
     }
 
@@ -178,6 +184,11 @@ impl Tables {
                     let (owner, name) = (owner.clone(), step.name.clone());
                     let place = Place::Step { owner, run, position: step.position, name };
                     step.value.iter_mut().for_each(|sealed| show(place.clone(), sealed));
+                }
+            } else if part == Part::Said {
+                for said in kept.said.values_mut() {
+                    let (owner, position) = (owner.clone(), said.position);
+                    show(Place::Said { owner, run, position }, &mut said.text);
                 }
             } else if part == Part::Inputs {
                 let place = Place::Input { owner, run };

@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0004_deliveries.sql"),
     include_str!("../../../migrations/sqlite/0005_accounts.sql"),
     include_str!("../../../migrations/sqlite/0006_restored.sql"),
+    include_str!("../../../migrations/sqlite/0008_agents.sql"),
 ];
 
 /// The number of the schema that this program writes.
@@ -120,6 +121,7 @@ mod tests {
         "2256cb6f5cf94315354e6d06223a37a7e5205197ad4ee63c59723bce816f2871",
         "bee65dfcd9eb546a2330854513387aa20574c0b07a703fc51b968fe73088803c",
         "214070c4f6959e6fc2594881bc018144840f70ff123221fbb15898918866707d",
+        "5dadac6892a5bf7fd927f7ca2a3ba4ab1016654c8c9a95d046ed813292a8d712",
     ];
 
     #[test]
