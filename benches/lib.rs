@@ -35,6 +35,7 @@ pub fn queued() -> Result<Enqueue> {
         connection: None,
         app: None,
         parent: None,
+        origin: None,
         state: State::Queued,
         progress: 0,
         attempts: 0,

@@ -45,7 +45,8 @@ impl Connections {
         named: Option<&str>,
     ) -> Result<Option<Arc<Connection>>> {
         let all = self.of(&caller.owner, integration).await?;
-        let mine = all.iter().filter(|connection| connection.user == caller.user);
+        let is_mine = |c: &&Arc<Connection>| c.user == caller.user && caller.may_use(c.id);
+        let mine = all.iter().filter(is_mine);
         if let Some(named) = named {
             let id = ConnectionId::parse(named);
             let is_named =

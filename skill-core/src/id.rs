@@ -210,6 +210,14 @@ id!(
     TriggerId, "trig_"
 );
 id!(
+    /// Names something that an agent keeps in mind.
+    ///
+    /// ```
+    /// assert_eq!(skill_core::id::MemoryId::PREFIX, "mem_");
+    /// ```
+    MemoryId, "mem_"
+);
+id!(
     /// Names one request to the server, in answers and in logs.
     ///
     /// ```

@@ -29,6 +29,7 @@ pub mod link;
 pub mod login;
 pub mod connections;
 pub mod apps;
+pub mod agents;
 pub mod executor;
 pub mod queue;
 pub mod connect;

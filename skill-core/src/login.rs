@@ -247,6 +247,7 @@ impl Logins {
             scopes: by.scopes.clone(),
             tier: by.tier.clone(),
             until: by.until,
+            connections: None,
         };
         let has_ended = by.until.is_some_and(|end| end <= self.clock.now());
         // What somebody said with a key that is worth nothing any more is worth nothing either.

@@ -1,8 +1,13 @@
-//! Names that people and programs write: slugs, owners, users, actions.
+//! Names that people and programs write: slugs, owners, users, agents, actions.
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
-use crate::error::{Error, Result};
+use jiff::Timestamp;
+
+use crate::{
+    error::{Error, Result},
+    id,
+};
 
 /// The longest slug, in characters.
 const SLUG: usize = 64;
@@ -225,6 +230,68 @@ impl OwnerId {
     /// The owner that a fresh store begins with.
     pub fn standard() -> Self {
         Self("default".into())
+    }
+}
+
+/// Names an agent of an owner: 1 to 64 lower-case letters, digits, `_` or `-`, beginning with a letter
+/// or digit. Unlike in a [`Slug`], `_` and `-` differ.
+///
+/// ```
+/// use skill_core::name::AgentId;
+/// assert!(AgentId::standard().is_standard());
+/// assert_ne!(AgentId::parse("month_end")?, AgentId::parse("month-end")?);
+/// # Ok::<(), skill_core::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AgentId(Arc<str>);
+
+impl AgentId {
+    /// Returns a fresh name, `agent_` and what makes it the only one, given at `at`.
+    ///
+    /// # Errors
+    /// As [`id::random`].
+    pub fn fresh(at: Timestamp) -> Result<Self> {
+        Ok(Self(format!("agent_{}", id::Raw::fresh(at)?).into()))
+    }
+
+    /// Reads the name of an agent.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when it is not one.
+    pub fn parse(text: &str) -> Result<Self> {
+        match Slug::parse(text) {
+            Ok(slug) if !slug.is_raw() => Ok(Self(text.into())),
+            Ok(_) | Err(_) => Err(Error::invalid(
+                "expected the name of an agent: 1 to 64 lower-case letters, digits, `_` or `-`",
+            )),
+        }
+    }
+
+    /// The agent that every owner has from the start.
+    pub fn standard() -> Self {
+        Self("default".into())
+    }
+
+    /// Whether it is [`AgentId::standard`].
+    pub fn is_standard(&self) -> bool {
+        &*self.0 == "default"
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AgentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for AgentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
     }
 }
 

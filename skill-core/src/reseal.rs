@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    agents::memory_binding,
     artifact::Artifacts,
     clock::Clock,
     connect::verifier_binding,
@@ -28,7 +29,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     executor::body_binding,
     name::OwnerId,
-    queue::step_binding,
+    queue::{said_binding, step_binding},
     record::{
         Sealed,
         audit::{Actor, Entry},
@@ -264,5 +265,7 @@ fn binding(place: &Place) -> Binding {
         Place::Input { owner, run } => body_binding("input", owner, *run),
         Place::Outcome { owner, run } => body_binding("outcome", owner, *run),
         Place::Step { owner, run, position, name } => step_binding(owner, *run, *position, name),
+        Place::Said { owner, run, position } => said_binding(owner, *run, *position),
+        Place::Memory { owner, memory } => memory_binding(owner, *memory),
     }
 }

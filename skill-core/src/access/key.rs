@@ -170,6 +170,7 @@ impl Keys {
                 scopes: key.scopes.clone(),
                 tier: key.tier.clone(),
                 until: key.expires_at,
+                connections: None,
             }));
         }
         let failed = |address| self.addresses.count(address, self.clock.steady());

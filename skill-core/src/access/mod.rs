@@ -8,11 +8,13 @@ mod key;
 mod limit;
 mod plan;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::{
     error::{Error, ErrorKind},
-    id::KeyId,
+    id::{ConnectionId, KeyId},
     name::{OwnerId, UserId},
     record::{
         audit::Actor,
@@ -52,13 +54,20 @@ pub struct Caller {
     pub tier: Option<String>,
     /// When its key ends: what it makes ends no later.
     pub until: Option<Timestamp>,
+    /// The connections that it may use, when an agent acts; `None` is all of them.
+    pub connections: Option<Arc<[ConnectionId]>>,
 }
 
 impl Caller {
     /// Whoever may read the data directory, acting for `owner`.
     pub fn operator(owner: OwnerId) -> Self {
         let (actor, scopes) = (Actor::Operator, Scopes::all());
-        Self { owner, user: None, actor, scopes, tier: None, until: None }
+        Self { owner, user: None, actor, scopes, tier: None, until: None, connections: None }
+    }
+
+    /// Whether it may use this connection of its own.
+    pub fn may_use(&self, connection: ConnectionId) -> bool {
+        self.connections.as_ref().is_none_or(|few| few.contains(&connection))
     }
 
     /// The key, when the caller came through one.

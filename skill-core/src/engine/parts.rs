@@ -8,6 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::sweep;
 use crate::{
     access::Keys,
+    agents::Agents,
     apps::Apps,
     artifact::Artifacts,
     catalog::Catalog,
@@ -21,8 +22,10 @@ use crate::{
     login::Logins,
     queue::Runs,
     reseal::{Keep, Resealer},
+    schedule::Schedules,
     store::Store,
     transport::Transport,
+    trigger::Triggers,
     webhook::{self, Deliverer, Webhooks},
 };
 
@@ -33,6 +36,7 @@ pub(super) struct Parts {
     pub(super) credentials: Arc<dyn CredentialStore>,
     pub(super) connections: Arc<Connections>,
     pub(super) apps: Arc<Apps>,
+    pub(super) agents: Agents,
     pub(super) keys: Arc<Keys>,
     pub(super) links: Arc<Links>,
     pub(super) logins: Logins,
@@ -104,6 +108,28 @@ impl Parts {
             vault: self.vault.clone(),
             transport: self.transport.clone(),
             clock: self.clock.clone(),
+        }
+    }
+
+    pub(super) fn schedules(&self, runs: &Runs) -> Schedules {
+        Schedules {
+            store: self.store.clone(),
+            vault: self.vault.clone(),
+            clock: self.clock.clone(),
+            keys: self.keys.clone(),
+            runs: runs.clone(),
+            wake: Arc::default(),
+        }
+    }
+
+    pub(super) fn triggers(&self, runs: &Runs) -> Triggers {
+        Triggers {
+            store: self.store.clone(),
+            vault: self.vault.clone(),
+            clock: self.clock.clone(),
+            keys: self.keys.clone(),
+            runs: runs.clone(),
+            transport: self.transport.clone(),
         }
     }
 

@@ -28,6 +28,11 @@ impl Executor {
         if let Some(chosen) = self.connections.choose(caller, slug, named).await? {
             return Ok(Some(chosen));
         }
+        if caller.connections.is_some() {
+            // What a person connects here is none of the agent's.
+            let message = format!("the agent may use no {slug} connection: give it one of them");
+            return Err(Error::new(ErrorKind::NotConnected, message));
+        }
         let (owner, user) = (caller.owner.clone(), caller.user.clone());
         let at = ConnectionRef { owner, user, id: ConnectionId::fresh(self.clock.now())? };
         Err(self.with_link(not_connected(slug), at, slug.clone()).await)

@@ -45,6 +45,7 @@ pub(super) fn begun(
         app: None,
         version: None,
         parent: None,
+        origin: None,
         state: State::Running,
         progress: 0,
         attempts: 0,

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     access::{Admitted, Caller},
+    agents,
     call::{CallRequest, Data, Failure, Outcome},
     catalog::{Action, Operation},
     clock::{Deadline, Stopwatch},
@@ -305,7 +306,11 @@ impl Shared {
     /// Who acts, on what, with what.
     async fn prepared(&self, claimed: &Claimed) -> Result<(Admitted, Action, CallRequest)> {
         let Claimed { execution: run, work, .. } = claimed;
-        let admitted = self.keys.resume(caller(run, work)).await?;
+        let mut caller = caller(run, work);
+        if let Some(origin) = &run.origin {
+            caller = agents::bounded(&*self.store, &caller, &origin.agent).await?;
+        }
+        let admitted = self.keys.resume(caller).await?;
         let catalog = self.executor.catalog.load();
         let found = match run.version {
             None => catalog.find(&run.action).map(Action::Endpoint),
@@ -455,6 +460,7 @@ fn caller(run: &Execution, work: &Work) -> Caller {
         scopes: work.scopes.clone(),
         tier: work.tier.clone(),
         until: None,
+        connections: None,
     }
 }
 

@@ -291,6 +291,7 @@ impl SkillHost {
             connection: None,
             app: None,
             parent: Some(parent.id),
+            origin: None,
             state: State::Running,
             progress: 0,
             attempts: 1,

@@ -335,6 +335,11 @@ pub(crate) fn step_binding(owner: &OwnerId, run: ExecutionId, at: u32, name: &st
     Binding::to("step", [owner.as_str(), &id, &position, name])
 }
 
+pub(crate) fn said_binding(owner: &OwnerId, run: ExecutionId, at: u32) -> Binding {
+    let (id, position) = (run.to_string(), at.to_string());
+    Binding::to("said", [owner.as_str(), &id, &position])
+}
+
 fn changed(step: &Step, found: &str) -> Error {
     let (name, number) = (&step.name, step.position + 1);
     let message = format!("the skill's steps changed: expected `{name}` as step {number}, {found}");

@@ -14,6 +14,7 @@ mod recover;
 mod retry;
 mod run;
 mod settings;
+mod sourced;
 mod step;
 mod submit;
 mod thread;
@@ -31,7 +32,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::journal::step_binding;
+pub(crate) use self::journal::{said_binding, step_binding};
 use self::{live::Live, thread::Threads, tide::Tide};
 pub use self::{
     run::{Invoked, OnDeadline, Page, Run, Submission, Submitted},

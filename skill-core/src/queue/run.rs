@@ -11,7 +11,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     id::ExecutionId,
     name::Version,
-    record::execution::{Execution, State},
+    record::execution::{Execution, Origin, State},
 };
 
 /// An action that is to be run.
@@ -36,12 +36,15 @@ pub struct Submission {
     pub delay: Option<Duration>,
     /// It ends in an error when it has not ended this long after it may begin.
     pub deadline: Option<Duration>,
+    /// Which agent acts and what began it; the run is then a conversation, or a part of one, and
+    /// that one's agent acts. `None` for what is no conversation.
+    pub origin: Option<Origin>,
 }
 
 impl Submission {
-    /// Returns a submission of `call` that begins as soon as it can.
+    /// Returns a submission of `call` that begins as soon as it can, and is no conversation.
     pub fn new(call: CallRequest) -> Self {
-        Self { call, version: None, priority: 0, delay: None, deadline: None }
+        Self { call, version: None, priority: 0, delay: None, deadline: None, origin: None }
     }
 }
 

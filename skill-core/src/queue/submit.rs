@@ -8,9 +8,11 @@ use serde_json::Value;
 use super::{
     Invoked, OnDeadline, Run, Runs, Shared, Submission, Submitted,
     live::{Held, Slot, Why},
+    sourced::{allowed, checked},
 };
 use crate::{
     access::{Admitted, Caller, Intent, authorize},
+    agents,
     call::{CallRequest, Outcome, Reply},
     catalog::Action,
     clock::Deadline,
@@ -19,7 +21,7 @@ use crate::{
     id::ExecutionId,
     record::{
         connection::Fields,
-        execution::{Class, Execution, Idempotency, State, Timing},
+        execution::{Class, Execution, Idempotency, Origin, State, Timing},
         run::{Claimed, Enqueue, Enqueued, Group, Lease, Work},
         scope::Scope,
     },
@@ -53,6 +55,10 @@ impl Runs {
     /// answer. That there is no connection is no error here: the run ends in it.
     pub async fn submit(&self, admitted: &Admitted, submission: Submission) -> Result<Submitted> {
         let prepared = self.shared.prepare(admitted, &submission).await?;
+        self.keep(prepared).await
+    }
+
+    pub(super) async fn keep(&self, prepared: Enqueue) -> Result<Submitted> {
         let shared = self.shared.clone();
         // Whoever asks may hang up; what the store then has is ours to work on nevertheless.
         let kept = self.shared.tasks.spawn(async move { shared.keep(prepared).await });
@@ -79,7 +85,9 @@ impl Runs {
     ) -> Result<Invoked> {
         let is_endpoint =
             self.shared.executor.catalog.load().find(&submission.call.action).is_some();
-        let is_plain = submission.delay.is_none() && submission.version.is_none();
+        let is_plain = submission.delay.is_none()
+            && submission.version.is_none()
+            && submission.origin.is_none();
         if is_endpoint && is_plain && on_deadline == OnDeadline::Abort {
             submission.call.keeps_bodies = true;
             let reply = self.call(admitted, submission.call).await?;
@@ -153,18 +161,28 @@ impl Runs {
 }
 
 impl Shared {
-    async fn prepare(&self, admitted: &Admitted, asked: &Submission) -> Result<Enqueue> {
+    pub(super) async fn prepare(
+        &self,
+        admitted: &Admitted,
+        asked: &Submission,
+    ) -> Result<Enqueue> {
         if self.is_closed() {
             return Err(stopping());
         }
         let caller = admitted.caller();
         let Submission { call, priority, delay, deadline, .. } = asked;
+        let origin = self.origin(caller, asked.origin.as_ref()).await?;
+        let acting = match &origin {
+            Some(origin) => &agents::bounded(&*self.store, caller, &origin.agent).await?,
+            None => caller,
+        };
         let scope = Scope::Action(call.action.clone());
-        authorize(caller, &Intent { scope, class: None }).allowed()?;
+        authorize(acting, &Intent { scope, class: None }).allowed()?;
         // Read before the other time: a run that may begin at once has begun to wait by then.
         let base = self.now();
         let now = self.clock.now();
-        let meant = self.meant(admitted, asked, now).await?;
+        let mut meant = self.meant((admitted, acting), asked, now).await?;
+        meant.execution.origin = origin;
         let id = meant.execution.id;
         let delay = delay.unwrap_or_default();
         if delay > LONGEST_DELAY {
@@ -189,6 +207,7 @@ impl Shared {
             execution: meant.execution,
             claimed: None,
             most_queued: self.settings.depth,
+            source: None,
         };
         Ok(enqueue)
     }
@@ -196,37 +215,25 @@ impl Shared {
     /// Finds the action and checks the inputs.
     async fn meant(
         &self,
-        admitted: &Admitted,
+        (admitted, caller): (&Admitted, &Caller),
         asked: &Submission,
         now: Timestamp,
     ) -> Result<Meant> {
-        let (caller, call) = (admitted.caller(), &asked.call);
+        let call = &asked.call;
         let action = self.action(asked)?;
         if let Some(per_minute) = action.rate_limit() {
             self.keys.admit_action(admitted, &call.action, per_minute).await?;
         }
-        let inputs = Value::Object(call.params.clone());
+        allowed(caller, &action)?;
+        checked(&action, &call.params)?;
         let (mut group, mut deadline, mut version) = (None, None, None);
         let (revision, class) = match &action {
             Action::Endpoint(operation) => {
                 let info = operation.endpoint.info();
-                info.schema.check(&inputs)?;
-                // What no request can be made of is refused now. Where a connection's own facts
-                // stand in the request, only its attempt can tell.
-                if operation.integration.fields().is_empty() {
-                    let fields = Fields::default();
-                    let draft = operation.endpoint.request(&call.params, &fields)?;
-                    draft.target.join(&operation.integration.base(&fields)?)?;
-                }
                 (info.revision.clone(), info.class)
             }
             Action::Skill(skill) => {
                 let info = skill.info();
-                for scope in &info.scopes {
-                    let intent = Intent { scope: scope.clone(), class: Some(info.class) };
-                    authorize(caller, &intent).allowed()?;
-                }
-                info.input.check(&inputs)?;
                 (group, deadline) = (info.group.clone(), info.deadline);
                 version = Some(info.version);
                 (info.revision().into(), info.class)
@@ -238,7 +245,19 @@ impl Shared {
         Ok(Meant { execution, group, deadline })
     }
 
-    fn action(&self, asked: &Submission) -> Result<Action> {
+    /// What begins the run. One that follows in a conversation is its agent's.
+    pub(super) async fn origin(&self, caller: &Caller, asked: Option<&Origin>) -> Result<Option<Origin>> {
+        let Some(Origin { conversation: Some(start), trigger, .. }) = asked else {
+            return Ok(asked.cloned());
+        };
+        let begun = self.look(caller, *start).await?.origin;
+        let begun = begun.filter(|origin| origin.conversation.is_none());
+        let begun =
+            begun.ok_or_else(|| Error::not_found("there is no conversation with this id"))?;
+        Ok(Some(Origin { conversation: Some(*start), trigger: *trigger, agent: begun.agent }))
+    }
+
+    pub(super) fn action(&self, asked: &Submission) -> Result<Action> {
         let (name, catalog) = (&asked.call.action, self.executor.catalog.load());
         let found = match asked.version {
             None => catalog.action(name),
@@ -405,6 +424,7 @@ fn execution(
         connection: None,
         app: None,
         parent: None,
+        origin: None,
         state: State::Queued,
         progress: 0,
         attempts: 0,

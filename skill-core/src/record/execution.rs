@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     error::ErrorKind,
     id::{AppId, ConnectionId, ExecutionId, KeyId},
-    name::{ActionName, OwnerId, UserId, Version},
+    name::{ActionName, AgentId, OwnerId, UserId, Version},
     record::Sealed,
 };
 
@@ -160,6 +160,65 @@ impl Timing {
     }
 }
 
+/// In which way a run was asked for.
+///
+/// ```
+/// use skill_core::record::execution::Trigger;
+/// assert_eq!(Trigger::parse("webhook"), Some(Trigger::Webhook));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Trigger {
+    /// By a request with a key.
+    Api,
+    /// By a request to an address that somebody made for it.
+    Webhook,
+    /// By the clock.
+    Scheduled,
+}
+
+impl Trigger {
+    /// Every one of them.
+    pub const ALL: [Self; 3] = [Self::Api, Self::Webhook, Self::Scheduled];
+
+    /// The name under which it is kept and shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Webhook => "webhook",
+            Self::Scheduled => "scheduled",
+        }
+    }
+
+    /// Reads what [`Trigger::as_str`] wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|trigger| trigger.as_str() == text)
+    }
+}
+
+/// Whose run it is among an owner's agents, and what began it.
+///
+/// ```
+/// use skill_core::record::execution::{Origin, Trigger};
+/// let origin = Origin::new(Trigger::Api);
+/// assert!(origin.agent.is_standard() && origin.conversation.is_none());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// The agent.
+    pub agent: AgentId,
+    /// What began it.
+    pub trigger: Trigger,
+    /// The run that began the conversation; `None` for the one that begins it.
+    pub conversation: Option<ExecutionId>,
+}
+
+impl Origin {
+    /// Returns the beginning of a conversation of the agent that every owner has.
+    pub fn new(trigger: Trigger) -> Self {
+        Self { agent: AgentId::standard(), trigger, conversation: None }
+    }
+}
+
 /// One run of an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Execution {
@@ -185,6 +244,8 @@ pub struct Execution {
     pub app: Option<AppId>,
     /// The run that asked for this one.
     pub parent: Option<ExecutionId>,
+    /// What began it, when it is part of a conversation.
+    pub origin: Option<Origin>,
     /// Where it stands.
     pub state: State,
     /// How far it is, in percent: 0 while queued, 100 only when final.
@@ -203,6 +264,13 @@ pub struct Execution {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+}
+
+impl Execution {
+    /// The run that began the conversation that this one is part of.
+    pub fn conversation(&self) -> Option<ExecutionId> {
+        self.origin.as_ref().map(|origin| origin.conversation.unwrap_or(self.id))
+    }
 }
 
 /// A run that ended, and what is kept with it.

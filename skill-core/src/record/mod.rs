@@ -2,9 +2,11 @@
 //!
 //! Nothing here does IO, and nothing here is anybody's wire format.
 
+pub mod agent;
 pub mod app;
 pub mod audit;
 pub mod connection;
+pub mod conversation;
 pub mod delivery;
 pub mod execution;
 pub mod flow;

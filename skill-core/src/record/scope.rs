@@ -132,6 +132,17 @@ impl Scopes {
         other.0.iter().all(|scope| self.allows(scope))
     }
 
+    /// What both these and `other` allow; nothing, perhaps.
+    #[must_use]
+    pub fn within(&self, other: &Self) -> Self {
+        let mine = self.0.iter().filter(|scope| other.allows(scope));
+        let theirs = other.0.iter().filter(|scope| self.allows(scope));
+        let mut both = mine.chain(theirs).cloned().collect::<Vec<_>>();
+        both.sort();
+        both.dedup();
+        Self(both)
+    }
+
     /// The scopes, sorted.
     pub fn iter(&self) -> impl Iterator<Item = &Scope> {
         self.0.iter()
@@ -173,6 +184,21 @@ mod tests {
         assert!(scopes("*").allows(&raw) && scopes("github/_raw").allows(&raw));
         assert!(!scopes("github/_raw").allows(&Scope::parse("github/get_repo").unwrap()));
         assert!(!scopes("slack/_raw").allows(&raw) && !scopes("github/raw").allows(&raw));
+    }
+
+    #[test]
+    fn what_two_allow_is_what_each_of_them_allows() {
+        let within = |one: &str, other: &str| scopes(one).within(&scopes(other)).texts().join(",");
+        assert_eq!(within("*", "github,keys"), "github,keys");
+        assert_eq!(
+            within("github,slack/post", "github/get_repo,slack"),
+            "github/get_repo,slack/post"
+        );
+        assert_eq!(within("github", "slack"), "");
+        assert_eq!(within("github", "github/_raw"), "");
+        assert!(
+            !scopes("github").within(&scopes("slack")).allows(&Scope::parse("github").unwrap())
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! To add a backend: a folder with one file per part, one line where stores are opened, and a test
 //! that runs `suite` against it. Promises stand in the traits' docs and are tested in the suite.
 
+mod agent;
 mod memory;
 mod outbox;
 mod schedule;
@@ -21,6 +22,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 pub use self::{
+    agent::{AgentStore, ConversationStore, MemoryFilter},
     memory::MemoryStore,
     outbox::{DeliveryFilter, OutboxStore, WebhookStore},
     schedule::{ScheduleStore, TriggerStore},
@@ -435,6 +437,8 @@ pub trait Store:
     + QueueStore
     + ScheduleStore
     + TriggerStore
+    + AgentStore
+    + ConversationStore
     + UsageStore
     + WebhookStore
     + OutboxStore
@@ -460,6 +464,8 @@ impl<T> Store for T where
         + QueueStore
         + ScheduleStore
         + TriggerStore
+        + AgentStore
+        + ConversationStore
         + UsageStore
         + WebhookStore
         + OutboxStore

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::{
     error::Result,
-    id::{AppId, ExecutionId, FlowId, ScheduleId, TriggerId, WebhookId},
+    id::{AppId, ExecutionId, FlowId, MemoryId, ScheduleId, TriggerId, WebhookId},
     name::{OwnerId, UserId},
     record::{
         Sealed,
@@ -50,11 +50,15 @@ pub enum Part {
     Triggers,
     /// Secrets that the ends of single runs are signed with.
     Callbacks,
+    /// What runs said.
+    Said,
+    /// What agents keep in mind.
+    Memories,
 }
 
 impl Part {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Grants,
         Self::Clients,
         Self::Flows,
@@ -67,6 +71,8 @@ impl Part {
         Self::Schedules,
         Self::Triggers,
         Self::Callbacks,
+        Self::Said,
+        Self::Memories,
     ];
 }
 
@@ -151,6 +157,22 @@ pub enum Place {
         position: u32,
         /// How it is called.
         name: String,
+    },
+    /// What a run said.
+    Said {
+        /// Whose.
+        owner: OwnerId,
+        /// Which run.
+        run: ExecutionId,
+        /// Where it stands among the steps.
+        position: u32,
+    },
+    /// What an agent keeps in mind.
+    Memory {
+        /// Whose.
+        owner: OwnerId,
+        /// Which one.
+        memory: MemoryId,
     },
 }
 

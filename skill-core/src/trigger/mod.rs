@@ -308,8 +308,14 @@ impl Triggers {
     pub async fn run(&self, opened: &Opened, order: Order) -> Result<Submitted> {
         let Opened { trigger, admitted } = opened;
         let Target { action, version } = &order.target;
-        if !trigger.targets.iter().any(|target| target.action == *action) {
-            let message = format!("this address was not made for `{action}`");
+        let is_meant = |target: &Target| {
+            let is_newest = target.version.minor.is_none();
+            target.action == *action
+                && (target.version == *version
+                    || (is_newest && target.version.major == version.major))
+        };
+        if !trigger.targets.iter().any(is_meant) {
+            let message = format!("this address was not made for `{}`", order.target);
             return Err(Error::new(ErrorKind::ScopeMissing, message));
         }
         if let Some(url) = &order.callback_url {

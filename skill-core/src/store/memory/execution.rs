@@ -12,6 +12,7 @@ use crate::{
     name::OwnerId,
     record::{
         Sealed,
+        conversation::Said,
         delivery::{Announcement, Delivery},
         execution::{Begun, Execution, Idempotency, Recorded},
         run::Step,
@@ -30,6 +31,7 @@ pub(super) struct Kept {
     /// What the queue knows of it until it ends.
     pub(super) waiting: Option<Waiting>,
     pub(super) steps: BTreeMap<u32, Step>,
+    pub(super) said: BTreeMap<u32, Said>,
     /// The idempotency key under which it was asked for.
     pub(super) repeat: Option<RepeatKey>,
     /// What began it besides a key.
@@ -45,6 +47,7 @@ impl Kept {
             until: None,
             waiting: None,
             steps: BTreeMap::new(),
+            said: BTreeMap::new(),
             repeat: None,
             source: None,
         }

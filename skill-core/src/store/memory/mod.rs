@@ -1,8 +1,10 @@
 //! The memory store: for tests, and for embedders that keep nothing. One file per part.
 
+mod agent;
 mod app;
 mod audit;
 mod connection;
+mod conversation;
 mod execution;
 mod flow;
 mod grant;
@@ -31,11 +33,13 @@ use self::execution::Kept;
 use crate::{
     error::Error,
     id::{
-        self, AppId, ConnectionId, DeliveryId, ExecutionId, FlowId, KeyId, ScheduleId, TriggerId, WebhookId,
+        self, AppId, ConnectionId, DeliveryId, ExecutionId, FlowId, KeyId, MemoryId, ScheduleId,
+        TriggerId, WebhookId,
     },
-    name::{ActionName, OwnerId},
+    name::{ActionName, AgentId, OwnerId},
     record::{
         Sealed,
+        agent::{Agent, Memory},
         app::App,
         audit::Entry,
         connection::{Connection, ConnectionRef},
@@ -104,6 +108,8 @@ struct Tables {
     queue: BTreeSet<(OwnerId, ExecutionId)>,
     repeats: HashMap<RepeatKey, Repeat>,
     usage: HashMap<(OwnerId, String, Window), Ledger>,
+    agents: BTreeMap<(OwnerId, AgentId), Agent>,
+    memories: BTreeMap<MemoryId, Memory>,
     webhooks: BTreeMap<WebhookId, Subscription>,
     schedules: BTreeMap<ScheduleId, Schedule>,
     triggers: BTreeMap<TriggerId, Trigger>,

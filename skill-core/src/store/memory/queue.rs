@@ -191,7 +191,7 @@ impl Tables {
     }
 
     /// The run on which the lease is held.
-    fn held(&mut self, lease: &Lease) -> Option<(&mut Execution, &mut Waiting)> {
+    pub(super) fn held(&mut self, lease: &Lease) -> Option<(&mut Execution, &mut Waiting)> {
         let kept = self.run_mut(&lease.owner, lease.id)?;
         let waiting = kept.waiting.as_mut().filter(|waiting| {
             kept.execution.state == State::Running

@@ -182,7 +182,13 @@ impl Tables {
                     show(Place::Trigger { owner, trigger }, &mut known.secret);
                 }
             }
-            Part::Inputs | Part::Outcomes | Part::Steps | Part::Callbacks => {
+            Part::Memories => {
+                for memory in self.memories.values_mut() {
+                    let (owner, memory_id) = (memory.owner.clone(), memory.id);
+                    show(Place::Memory { owner, memory: memory_id }, &mut memory.content);
+                }
+            }
+            Part::Inputs | Part::Outcomes | Part::Steps | Part::Said | Part::Callbacks => {
                 self.each_body(part, show);
             }
         }
@@ -201,6 +207,11 @@ impl Tables {
                 let callback = kept.source.as_mut().and_then(|source| source.callback.as_mut());
                 if let Some(callback) = callback {
                     show(Place::Callback { owner, run }, &mut callback.secret);
+                }
+            } else if part == Part::Said {
+                for said in kept.said.values_mut() {
+                    let (owner, position) = (owner.clone(), said.position);
+                    show(Place::Said { owner, run, position }, &mut said.text);
                 }
             } else if part == Part::Inputs {
                 let place = Place::Input { owner, run };

@@ -16,10 +16,12 @@ use super::{
 use crate::{
     error::{Error, ErrorKind, Result},
     id::{AppId, ConnectionId, ExecutionId, KeyId},
-    name::{ActionName, OwnerId, Slug, UserId, Version},
+    name::{ActionName, AgentId, OwnerId, Slug, UserId, Version},
     record::{
         Sealed,
-        execution::{Begun, Class, Execution, Idempotency, Recorded, State, Timing},
+        execution::{
+            Begun, Class, Execution, Idempotency, Origin, Recorded, State, Timing, Trigger,
+        },
         run,
     },
     store::{ExecutionFilter, ExecutionStore},
@@ -34,7 +36,8 @@ macro_rules! select {
         concat!(
             "SELECT id, owner, user_id, key_id, namespace, name, revision, class, connection_id,
                     app_id, parent_id, state, attempt, upstream_status, error_kind, total_us,
-                    upstream_us, version, progress, created_at_us, started_at_us, ended_at_us ",
+                    upstream_us, version, progress, created_at_us, started_at_us, ended_at_us,
+                    agent_id, trigger_type, conversation_id ",
             $($rest)*
         )
     };
@@ -42,7 +45,7 @@ macro_rules! select {
 pub(super) use select;
 
 pub(super) fn read(cells: &mut Cells<'_>) -> Work<Execution> {
-    Ok(Execution {
+    let mut run = Execution {
         id: cells.parsed(ExecutionId::parse)?,
         owner: cells.parsed(|text| OwnerId::parse(text).ok())?,
         user: cells.parsed_if_any(|text| UserId::parse(text).ok())?,
@@ -69,7 +72,14 @@ pub(super) fn read(cells: &mut Cells<'_>) -> Work<Execution> {
         created_at: cells.time()?,
         started_at: cells.time_if_any()?,
         ended_at: cells.time_if_any()?,
-    })
+        origin: None,
+    };
+    let agent = cells.parsed_if_any(|text| AgentId::parse(text).ok())?;
+    let trigger = cells.parsed_if_any(Trigger::parse)?;
+    let conversation = cells.parsed_if_any(ExecutionId::parse)?.filter(|start| *start != run.id);
+    let origin = agent.zip(trigger);
+    run.origin = origin.map(|(agent, trigger)| Origin { agent, trigger, conversation });
+    Ok(run)
 }
 
 #[async_trait]
@@ -205,6 +215,7 @@ fn forget_runs(session: &Session, before: i64, most: u32) -> Work<usize> {
         execute(session, "DELETE FROM execution_inputs WHERE run = ?1", [row])?;
         execute(session, "DELETE FROM execution_sources WHERE run = ?1", [row])?;
         execute(session, "DELETE FROM execution_outcomes WHERE run = ?1", [row])?;
+        execute(session, "DELETE FROM execution_messages WHERE run = ?1", [row])?;
         execute(session, "DELETE FROM executions WHERE row = ?1", [row])?;
     }
     Ok(rows.len())
@@ -233,9 +244,11 @@ fn insert(session: &Session, run: &Execution, place: &Place<'_>) -> Work<Option<
                    fencing, is_delayed, run_at_us, deadline_us, priority, group_name, group_most,
                    scopes, tier, user_id, key_id, connection_id, app_id, namespace, name, version,
                    revision, class, parent_id, error_kind, upstream_status, total_us, upstream_us,
-                   created_at_us, started_at_us, ended_at_us)
+                   created_at_us, started_at_us, ended_at_us, agent_id, trigger_type,
+                   conversation_id)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                   ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33)
+                   ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35,
+                   ?36)
                ON CONFLICT DO NOTHING";
     let work = place.work;
     let group = work.and_then(|work| work.group.as_ref());
@@ -273,6 +286,9 @@ fn insert(session: &Session, run: &Execution, place: &Place<'_>) -> Work<Option<
         run.created_at.as_microsecond(),
         micros(run.started_at),
         micros(run.ended_at),
+        run.origin.as_ref().map(|origin| origin.agent.as_str()),
+        run.origin.as_ref().map(|origin| origin.trigger.as_str()),
+        run.conversation().map(|start| start.to_string()),
     ];
     if execute(session, sql, values)? == 0 {
         return Ok(None);

@@ -3,11 +3,13 @@
 //! One thread owns the writing connection and commits what waits in groups; a few more threads
 //! read. Nothing is answered before its commit was synced to the disk.
 
+mod agent;
 mod app;
 mod audit;
 mod backup;
 mod claim;
 mod connection;
+mod conversation;
 mod execution;
 mod failure;
 mod file;

@@ -235,7 +235,7 @@ pub(super) fn enqueue(session: &Session, asked: &Enqueue) -> Work<Enqueued> {
 }
 
 /// The row on which the lease is held, and how often it was claimed.
-fn held(session: &Session, lease: &Lease) -> Work<Option<(i64, u32)>> {
+pub(super) fn held(session: &Session, lease: &Lease) -> Work<Option<(i64, u32)>> {
     let values = named_params! {
         ":owner": lease.owner.as_str(),
         ":id": lease.id.to_string(),

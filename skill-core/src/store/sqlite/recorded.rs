@@ -71,7 +71,8 @@ pub(super) fn record(session: &Session, runs: &[Recorded]) -> Work<()> {
 /// Whether there is nothing to keep but the row.
 fn is_plain(recorded: &Recorded) -> bool {
     let Recorded { execution, input, outcome, replay } = recorded;
-    execution.state.is_final() && input.is_none() && outcome.is_none() && replay.is_none()
+    let has_no_body = input.is_none() && outcome.is_none() && replay.is_none();
+    execution.state.is_final() && execution.origin.is_none() && has_no_body
 }
 
 /// Adds as many runs as the statement has rows; false, and nothing is added, when one is there.

@@ -8,7 +8,7 @@ use super::{
     row::{Cells, all, execute},
 };
 use crate::{
-    id::{AppId, ConnectionId, ExecutionId, FlowId, ScheduleId, TriggerId, WebhookId},
+    id::{AppId, ConnectionId, ExecutionId, FlowId, MemoryId, ScheduleId, TriggerId, WebhookId},
     name::{OwnerId, UserId},
     record::{Sealed, app::Holder, connection::ConnectionRef},
     store::{Aged, Cursor, Part, Place},
@@ -77,6 +77,14 @@ const STEPS: &str = page!(
     "execution_steps s JOIN executions e ON e.row = s.run"
 );
 const REPLAYS: &str = page!("rowid", "0", "outcome", "owner, execution_id", "idempotency");
+const SAID: &str = page!(
+    "m.run",
+    "m.position",
+    "m.sealed",
+    "e.owner, e.id, m.position",
+    "execution_messages m JOIN executions e ON e.row = m.run"
+);
+const MEMORIES: &str = page!("rowid", "0", "content", "owner, id", "memories");
 
 const SCHEDULES: &str = page!("rowid", "0", "input", "owner, id", "schedules");
 const TRIGGERS: &str = page!("rowid", "0", "secret", "owner, id", "triggers");
@@ -109,6 +117,8 @@ pub(super) fn before(
         Part::Schedules => SCHEDULES,
         Part::Triggers => TRIGGERS,
         Part::Callbacks => CALLBACKS,
+        Part::Said => SAID,
+        Part::Memories => MEMORIES,
     };
     let values = params![version.to_be_bytes(), first, second, most];
     all(connection, sql, values, |cells| {
@@ -160,6 +170,14 @@ fn place(part: Part, cells: &mut Cells<'_>) -> Work<Place> {
             position: cells.next()?,
             name: cells.next()?,
         },
+        Part::Said => Place::Said {
+            owner: owner(cells)?,
+            run: cells.parsed(ExecutionId::parse)?,
+            position: cells.next()?,
+        },
+        Part::Memories => {
+            Place::Memory { owner: owner(cells)?, memory: cells.parsed(MemoryId::parse)? }
+        }
     })
 }
 
@@ -203,6 +221,13 @@ pub(super) fn replace(connection: &Connection, part: Part, values: &[(Aged, Seal
         Part::Callbacks => {
             "UPDATE execution_sources SET callback_secret = ?3
              WHERE run = ?1 AND ?2 = 0 AND callback_secret = ?4"
+        }
+        Part::Said => {
+            "UPDATE execution_messages SET sealed = ?3
+             WHERE run = ?1 AND position = ?2 AND sealed = ?4"
+        }
+        Part::Memories => {
+            "UPDATE memories SET content = ?3 WHERE rowid = ?1 AND ?2 = 0 AND content = ?4"
         }
     };
     let mut replaced = 0;

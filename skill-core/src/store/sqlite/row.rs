@@ -52,7 +52,7 @@ pub(super) struct Cells<'row> {
 }
 
 impl<'row> Cells<'row> {
-    fn of(row: &'row Row<'row>) -> Self {
+    pub(super) fn of(row: &'row Row<'row>) -> Self {
         Self { row, at: 0 }
     }
 

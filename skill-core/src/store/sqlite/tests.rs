@@ -136,6 +136,7 @@ fn queued(bytes: usize) -> Enqueue {
         connection: None,
         app: None,
         parent: None,
+        origin: None,
         state: State::Queued,
         progress: 0,
         attempts: 0,

@@ -118,6 +118,7 @@ pub(super) fn run(seconds: i64) -> Execution {
         connection: None,
         app: None,
         parent: None,
+        origin: None,
         state: State::Running,
         version: None,
         progress: 0,

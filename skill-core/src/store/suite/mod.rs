@@ -20,10 +20,12 @@
 // A case fails by panicking, wherever it is called from.
 #![allow(clippy::unwrap_used)]
 
+mod agent;
 mod app;
 mod attempt;
 mod audit;
 mod connection;
+mod conversation;
 mod execution;
 mod fixture;
 mod flow;
@@ -71,6 +73,12 @@ pub async fn run(name: &str, store: Arc<dyn Store>) {
 macro_rules! for_each_store_case {
     ($then:ident) => {
         $then! {
+            agent::a_deleted_agent_takes_its_memories_along,
+            agent::agents_are_capped_and_listed_the_oldest_first,
+            agent::an_agent_reads_back_as_it_was_kept,
+            agent::another_owners_agent_acts_like_a_missing_one,
+            agent::memories_are_listed_by_tag_and_user_the_newest_first,
+            agent::memories_belong_to_an_agent_that_is_there,
             app::a_replaced_app_is_the_later_one,
             app::another_owners_app_acts_like_a_missing_one,
             app::an_app_reads_back_as_it_was_kept,
@@ -110,6 +118,10 @@ macro_rules! for_each_store_case {
             connection::resting_connections_are_found_the_longest_first,
             connection::parallel_connections_stop_at_the_cap,
             connection::no_connection_is_the_default_by_itself,
+            conversation::a_conversation_stands_as_its_runs_do,
+            conversation::a_run_of_no_conversation_is_in_no_listing,
+            conversation::conversations_are_listed_by_filter,
+            conversation::what_a_run_says_is_kept_once_and_under_its_lease,
             execution::a_begun_run_ends_once,
             execution::a_run_reads_back_as_it_was_kept,
             execution::another_owners_run_acts_like_a_missing_one,

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
+    agent::memory,
     fixture::{
         acme, at, cancelled, claim, claim_one, departure, done, enqueue, flow, kept,
         kept_connection, queued, queued_in, replayable, rival, run, sealed, slug,
@@ -15,8 +16,10 @@ use crate::{
     id::AppId,
     record::{
         Sealed,
+        agent::{Kept, Memory},
         app::{App, Holder},
         connection::Revision,
+        conversation::Said,
         execution::{Execution, Idempotency, Recorded, State},
         owner::Owner,
         run::{Enqueued, Step},
@@ -174,6 +177,10 @@ async fn fill(store: &dyn Store) {
     let claimed = claim_one(store, 1).await;
     let step = Step { position: 3, name: "s".into(), value: Some(with(1, "step")) };
     assert!(store.record_step(&claimed.lease, &step).await.unwrap());
+    let said = Said { position: 4, at: at(1), text: with(1, "said") };
+    assert!(store.say(&claimed.lease, &said).await.unwrap());
+    let memory = Memory { content: with(1, "memory"), ..memory(0) };
+    assert_eq!(store.insert_memory(&memory, 9).await.unwrap(), Kept::Done);
     let begun = run(2);
     let key = Idempotency { key: "k".into(), inputs: [0; 32], expires_at: at(9000) };
     store.begin(&begun, Some(&key), at(60)).await.unwrap();
@@ -226,6 +233,8 @@ pub(super) async fn sealed_values_of_every_part_are_found_by_their_key(store: Ar
             | (Part::Triggers, Place::Trigger { owner, .. })
             | (Part::Callbacks, Place::Callback { owner, .. }) => *owner == acme(),
             (Part::Steps, Place::Step { position, name, .. }) => (*position, &**name) == (3, "s"),
+            (Part::Said, Place::Said { position, .. }) => *position == 4,
+            (Part::Memories, Place::Memory { owner, .. }) => *owner == acme(),
             (_, _) => false,
         };
         assert!(is_right, "{part:?}: {:?}", value.place);
@@ -235,8 +244,8 @@ pub(super) async fn sealed_values_of_every_part_are_found_by_their_key(store: Ar
         assert!(older(&*store, part, 3).await.iter().any(|value| value.sealed == new));
     }
     let all = [
-        "callback", "client", "grant", "input", "outcome", "replay", "retiring", "schedule", "step",
-        "trigger", "verifier", "webhook",
+        "callback", "client", "grant", "input", "memory", "outcome", "replay", "retiring", "said",
+        "schedule", "step", "trigger", "verifier", "webhook",
     ];
     assert_eq!(found, all.map(String::from).into());
 }
