@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::{
     Invoked, OnDeadline, Run, Runs, Shared, Submission, Submitted,
@@ -20,7 +19,6 @@ use crate::{
     executor::{self, Event},
     id::ExecutionId,
     record::{
-        connection::Fields,
         execution::{Class, Execution, Idempotency, Origin, State, Timing},
         run::{Claimed, Enqueue, Enqueued, Group, Lease, Work},
         scope::Scope,

@@ -216,8 +216,8 @@ impl Webhooks {
         if let Some(Err(issue)) = secret.as_ref().map(sign::check_text) {
             return Err(Error::invalid(format!("`secret`: {issue}")).detail("secret", issue));
         }
-        let changed = self.change(caller, id, (&Change::Edit(url, events), "webhook.changed"));
-        let changed = changed.await?;
+        let edited = Change::Edit(url, events);
+        let changed = self.change(caller, id, (&edited, "webhook.changed")).await?;
         let Some(secret) = secret else { return Ok(changed) };
         let until = self.clock.now().checked_add(OVERLAP).map_err(Error::internal)?;
         let change = Change::Secret(self.seal(&webhook, &secret)?, until);
