@@ -410,6 +410,7 @@ fn settings(config: &Config, public: Url) -> anyhow::Result<Settings> {
         proxy: speaks(config::Dialect::Proxy),
         tools: speaks(config::Dialect::Tools),
         raw: config.raw_door,
+        ..Dialects::default()
     };
     settings.events_per_owner = config.limits.streams_per_owner.get();
     settings.events_keep_alive = seconds(config.timeouts.stream_s.get());

@@ -34,8 +34,8 @@ use crate::{
         Sealed,
         audit::{Actor, Entry},
     },
-    store::{Aged, Part, Place, Store},
     schedule::input_binding,
+    store::{Aged, Part, Place, Store},
     trigger,
     webhook::{callback_binding, secret_binding_of},
 };

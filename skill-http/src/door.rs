@@ -38,13 +38,15 @@ pub struct Dialects {
     pub proxy: bool,
     /// `/v1/tools`, `/v1/executions`, `/v1/keys`, `/v1/webhooks`, `/v1/quotas`.
     pub tools: bool,
+    /// `/api/…`, `/admin/…`.
+    pub skills: bool,
     /// `/v1/{integration}/_raw/…`, where proxy is spoken.
     pub raw: bool,
 }
 
 impl Default for Dialects {
     fn default() -> Self {
-        Self { proxy: true, tools: true, raw: true }
+        Self { proxy: true, tools: true, skills: true, raw: true }
     }
 }
 
@@ -53,8 +55,9 @@ impl Dialects {
     fn hidden(self) -> BTreeSet<&'static str> {
         let proxy = (!self.proxy).then(dialect::proxy::routes).into_iter().flatten();
         let tools = (!self.tools).then(dialect::tools::routes).into_iter().flatten();
+        let skills = (!self.skills).then(dialect::skills::routes).into_iter().flatten();
         let raw = (!self.raw).then(dialect::proxy::raw_routes).into_iter().flatten();
-        proxy.chain(tools).chain(raw).map(|route| route.path).collect()
+        proxy.chain(tools).chain(skills).chain(raw).map(|route| route.path).collect()
     }
 }
 
@@ -153,6 +156,7 @@ impl Server {
     pub fn new(engine: Engine, metrics: Arc<Metrics>, settings: Settings) -> Result<Self> {
         let routes = dialect::proxy::routes()
             .chain(dialect::tools::routes())
+            .chain(dialect::skills::routes())
             .chain(pages::routes())
             .chain(operator::routes())
             .chain(health::routes())

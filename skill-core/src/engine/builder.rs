@@ -22,10 +22,10 @@ use crate::{
     login::Logins,
     queue::{self, Runs},
     reseal::Keep,
+    schedule::{self, Scheduler},
     skill::Skill,
     store::{MemoryStore, Store},
     transport::Transport,
-    schedule::{self, Scheduler},
     webhook,
 };
 

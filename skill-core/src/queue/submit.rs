@@ -159,11 +159,7 @@ impl Runs {
 }
 
 impl Shared {
-    pub(super) async fn prepare(
-        &self,
-        admitted: &Admitted,
-        asked: &Submission,
-    ) -> Result<Enqueue> {
+    pub(super) async fn prepare(&self, admitted: &Admitted, asked: &Submission) -> Result<Enqueue> {
         if self.is_closed() {
             return Err(stopping());
         }
@@ -244,7 +240,11 @@ impl Shared {
     }
 
     /// What begins the run. One that follows in a conversation is its agent's.
-    pub(super) async fn origin(&self, caller: &Caller, asked: Option<&Origin>) -> Result<Option<Origin>> {
+    pub(super) async fn origin(
+        &self,
+        caller: &Caller,
+        asked: Option<&Origin>,
+    ) -> Result<Option<Origin>> {
         let Some(Origin { conversation: Some(start), trigger, .. }) = asked else {
             return Ok(asked.cloned());
         };

@@ -1,6 +1,9 @@
 //! Schedules: runs that the clock asks for.
 
-use croner::{Cron, parser::{CronParser, Seconds, Year}};
+use croner::{
+    Cron,
+    parser::{CronParser, Seconds, Year},
+};
 use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
@@ -79,7 +82,9 @@ impl Times {
     pub fn turn(&self, due: Timestamp, (now, oldest): (Timestamp, Timestamp)) -> Turn {
         let last = self.until(now).map_or(due, |last| last.max(due));
         let fires = (last >= oldest).then_some(last);
-        let end = fires.unwrap_or_else(|| last.checked_add(jiff::SignedDuration::from_nanos(1)).unwrap_or(last));
+        let end = fires.unwrap_or_else(|| {
+            last.checked_add(jiff::SignedDuration::from_nanos(1)).unwrap_or(last)
+        });
         Turn { fires, missed: self.between(due, end), next: self.after(now.max(last)) }
     }
 }
@@ -183,15 +188,40 @@ mod tests {
     #[test]
     fn expressions_of_five_fields_are_read_and_nothing_else() {
         for text in [
-            "* * * * *", "*/15 0-6 1,15 * *", "0 0 L * *", "0 9 * * MON#1", "0 9 15W * *",
-            "0 0 29 2 *", "0 0 * * SUN,7",
+            "* * * * *",
+            "*/15 0-6 1,15 * *",
+            "0 0 L * *",
+            "0 9 * * MON#1",
+            "0 9 15W * *",
+            "0 0 29 2 *",
+            "0 0 * * SUN,7",
         ] {
-            assert!(Times::parse(text).is_ok_and(|times| times.after(at("2026-01-01T00:00:00Z")).is_some()), "{text}");
+            assert!(
+                Times::parse(text)
+                    .is_ok_and(|times| times.after(at("2026-01-01T00:00:00Z")).is_some()),
+                "{text}"
+            );
         }
         for text in [
-            "", " ", "* * * *", "* * * * * *", "* * * * * * *", "@daily", "@reboot", "60 * * * *",
-            "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8", "a b c d e", "* * * * *\n",
-            "*  * * * *", "1-0 * * * *", "*/0 * * * *", "* * * * \u{0661}", &format!("{} * * * *", "1,".repeat(200)),
+            "",
+            " ",
+            "* * * *",
+            "* * * * * *",
+            "* * * * * * *",
+            "@daily",
+            "@reboot",
+            "60 * * * *",
+            "* 24 * * *",
+            "* * 0 * *",
+            "* * * 13 *",
+            "* * * * 8",
+            "a b c d e",
+            "* * * * *\n",
+            "*  * * * *",
+            "1-0 * * * *",
+            "*/0 * * * *",
+            "* * * * \u{0661}",
+            &format!("{} * * * *", "1,".repeat(200)),
         ] {
             assert!(Times::parse(text).is_err(), "{text:?}");
         }

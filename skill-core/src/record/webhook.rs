@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 
 use crate::{
+    error::ErrorKind,
     id::WebhookId,
     name::{ActionName, AgentId, OwnerId, UserId},
-    error::ErrorKind,
     record::{
         Sealed,
         connection::Status,
@@ -170,7 +170,8 @@ impl Subscription {
             Scope::Action(action) => self.actions.is_empty() || self.actions.contains(action),
             Scope::All | Scope::Namespace(_) => true,
         };
-        let is_agents = news.agent.is_none() || self.agent.is_none() || self.agent.as_ref() == news.agent;
+        let is_agents =
+            news.agent.is_none() || self.agent.is_none() || self.agent.as_ref() == news.agent;
         self.disabled.is_none()
             && self.events.contains(&news.event)
             && is_mine

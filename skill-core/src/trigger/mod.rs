@@ -380,8 +380,7 @@ fn check(wanted: &Wanted) -> Result<()> {
         false => Ok(()),
     };
     let targets = &wanted.targets;
-    let is_twice =
-        |at: usize| targets[..at].iter().any(|other| other.action == targets[at].action);
+    let is_twice = |at: usize| targets[..at].iter().any(|other| other.action == targets[at].action);
     let skills = match targets.len() {
         1..=TARGETS if (0..targets.len()).any(is_twice) => Err("expected every skill once".into()),
         1..=TARGETS => Ok(()),

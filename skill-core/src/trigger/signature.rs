@@ -86,7 +86,8 @@ mod tests {
         for second in [1_614_265_029, 1_614_265_631] {
             assert!(!is(&with(good), BODY, second));
         }
-        for wrong in ["", "v1,", "v1", "v2,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=", "v1,AAAA"] {
+        for wrong in ["", "v1,", "v1", "v2,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=", "v1,AAAA"]
+        {
             assert!(!is(&with(wrong), BODY, 1_614_265_330), "{wrong}");
         }
         assert!(!is(&with(good), b"{}", 1_614_265_330));

@@ -103,12 +103,7 @@ impl Deliverer {
         self.freed.notify_one();
     }
 
-    async fn send(
-        &self,
-        delivery: &Delivery,
-        to: &To,
-        deadline: Deadline,
-    ) -> Result<Ended> {
+    async fn send(&self, delivery: &Delivery, to: &To, deadline: Deadline) -> Result<Ended> {
         let Some(data) = self.data(delivery, to.is_agents()).await? else {
             return Ok(Ended::dead("the run is no longer kept"));
         };

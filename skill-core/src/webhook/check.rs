@@ -80,8 +80,7 @@ pub(super) fn check_edit(
     is_agents: bool,
     transport: &dyn Transport,
 ) -> Result<()> {
-    let checked =
-        [("url", check_url(url, transport)), ("events", check_events(events, is_agents))];
+    let checked = [("url", check_url(url, transport)), ("events", check_events(events, is_agents))];
     let problems = checked.into_iter();
     let problems = problems.filter_map(|(field, checked)| Some(Detail::new(field, checked.err()?)));
     let problems: Vec<_> = problems.collect();

@@ -15,12 +15,12 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 
+pub use self::settings::Settings;
 pub(crate) use self::{
     check::admit_url,
     deliver::{Deliverer, Parts},
     sign::{check_text, fresh_secret, is_signed},
 };
-pub use self::settings::Settings;
 use crate::{
     access::Caller,
     catalog::Catalog,

@@ -3,9 +3,10 @@
 //! The path alone decides the dialect, before anybody is asked for a key, so that even a refusal
 //! has the right shape. To add a dialect: one file and one line in [`of`].
 
+pub(crate) mod failure;
 pub(crate) mod headers;
 pub(crate) mod proxy;
-mod skills;
+pub(crate) mod skills;
 pub(crate) mod tools;
 
 use http::StatusCode;
@@ -98,7 +99,7 @@ pub(crate) fn of(path: &str) -> &'static dyn Dialect {
     match (parts.next(), parts.next()) {
         (Some("v1"), Some("tools" | "executions" | "keys" | "webhooks" | "quotas"))
         | (Some("executions"), _) => &tools::Tools,
-        (Some("api" | "admin"), _) | (Some("webhooks"), Some(_)) => &skills::Skills,
+        (Some("api" | "admin"), _) | (Some("webhooks"), Some(_)) => skills::of(path),
         _ => &proxy::Proxy,
     }
 }

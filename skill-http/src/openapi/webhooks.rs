@@ -19,7 +19,9 @@ pub(super) fn all(audience: Audience) -> Map<String, Value> {
         Audience::Agents => &Event::OF_AGENTS[..],
     };
     let events = events.iter().copied().chain([Event::Test]);
-    events.map(|event| (key(event, audience), json!({ "post": message(event, audience) }))).collect()
+    events
+        .map(|event| (key(event, audience), json!({ "post": message(event, audience) })))
+        .collect()
 }
 
 /// Under which a message stands in the document: some are told to both.
@@ -78,7 +80,9 @@ fn summary(event: Event) -> &'static str {
             "A run of an agent ended in an error after all its attempts, or was cancelled; also sent \
              to its `callback_url`"
         }
-        Event::AgentError => "A run ended because an account has to be connected, or connected anew",
+        Event::AgentError => {
+            "A run ended because an account has to be connected, or connected anew"
+        }
         Event::AgentStatusChanged => "An agent was removed",
         Event::ConversationCreated => "A run was asked for that begins a conversation",
         Event::ScheduledJobCompleted => "A run of a scheduled job ended well",
@@ -143,7 +147,9 @@ fn data(event: Event, audience: Audience) -> Value {
 fn said(event: Event) -> Value {
     let ends_badly = &["error", "cancelled"];
     match event {
-        Event::SkillCompleted | Event::ScheduledJobCompleted => run(&["success"], "result", result()),
+        Event::SkillCompleted | Event::ScheduledJobCompleted => {
+            run(&["success"], "result", result())
+        }
         Event::SkillFailed => run(ends_badly, "error", error()),
         Event::AgentError => run(&["error"], "error", error()),
         Event::ScheduledJobFailed => {

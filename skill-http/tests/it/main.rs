@@ -24,5 +24,6 @@ mod pages;
 mod raw;
 mod routes;
 mod secrets;
+mod skills;
 mod tools;
 mod world;

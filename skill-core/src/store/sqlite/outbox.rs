@@ -21,8 +21,8 @@ use crate::{
     name::{ActionName, AgentId, OwnerId, Slug, UserId},
     record::{
         delivery::{
-            Announcement, Claim, Claimed, ConnectionFacts, Delivery, FiringFacts, Lease, Next, Rooms,
-            Settled, State, Subject,
+            Announcement, Claim, Claimed, ConnectionFacts, Delivery, FiringFacts, Lease, Next,
+            Rooms, Settled, State, Subject,
         },
         execution::{Execution, Trigger},
         webhook::Event,

@@ -131,9 +131,8 @@ impl ScheduleStore for SqliteStore {
         most: u32,
     ) -> Result<Vec<Schedule>> {
         let now = now.as_microsecond();
-        let (at, id) = after.map_or((i64::MIN, String::new()), |(at, id)| {
-            (at.as_microsecond(), id.to_string())
-        });
+        let (at, id) = after
+            .map_or((i64::MIN, String::new()), |(at, id)| (at.as_microsecond(), id.to_string()));
         self.read(move |connection| {
             let sql = select!(
                 "INDEXED BY schedules_by_time WHERE next_run_at_us <= ?1

@@ -110,10 +110,8 @@ impl TriggerStore for SqliteStore {
 
     async fn trigger_by_token(&self, token: &TokenHash) -> Result<Option<Trigger>> {
         let token = *token;
-        self.read(move |connection| {
-            first(connection, select!("WHERE token = ?1"), [token.0], read)
-        })
-        .await
+        self.read(move |connection| first(connection, select!("WHERE token = ?1"), [token.0], read))
+            .await
     }
 
     async fn delete_trigger(&self, owner: &OwnerId, id: TriggerId) -> Result<bool> {

@@ -94,9 +94,8 @@ pub(super) async fn a_schedule_reads_back_as_it_was_kept(store: Arc<dyn Store>) 
 pub(super) async fn parallel_schedules_stop_at_the_cap(store: Arc<dyn Store>) {
     let elsewhere = Schedule { owner: rival(), ..schedule(0) };
     assert!(store.insert_schedule(&elsewhere, 1).await.unwrap());
-    let kept = at_once(&store, 30, async |store, n| {
-        store.insert_schedule(&schedule(n), 7).await.unwrap()
-    });
+    let kept =
+        at_once(&store, 30, async |store, n| store.insert_schedule(&schedule(n), 7).await.unwrap());
     assert_eq!(kept.await.into_iter().filter(|kept| *kept).count(), 7);
     assert_eq!(store.schedules(&acme()).await.unwrap().len(), 7);
 }
@@ -235,7 +234,10 @@ pub(super) async fn a_due_time_without_a_run_is_announced(store: Arc<dyn Store>)
         due_at: at(60),
         error: "there is no action".into(),
     };
-    assert_eq!((all[0].event, &all[0].subject), (Event::ScheduledJobFailed, &Subject::Firing(facts)));
+    assert_eq!(
+        (all[0].event, &all[0].subject),
+        (Event::ScheduledJobFailed, &Subject::Firing(facts))
+    );
     assert_eq!(all[0].created_at, at(60));
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::fixture::{
-    acme, at, at_once, cancelled, claim, done, enqueue, ended, queued, rival, run, sealed, slug,
+    acme, at, at_once, cancelled, claim, done, ended, enqueue, queued, rival, run, sealed, slug,
     token, user,
 };
 use crate::{
@@ -114,7 +114,8 @@ pub(super) async fn a_single_run_is_told_of_once_however_it_ends(store: Arc<dyn 
     let (worker, rooms) = (Worker("one".into()), Rooms::new(9, 9, 9));
     let want = delivery::Claim { worker, now: at(9), until: at(99), rooms, after: None };
     let claimed = store.claim_deliveries(&want).await.unwrap();
-    let told: Vec<_> = claimed.iter().map(|one| (&one.delivery.subject, one.delivery.event)).collect();
+    let told: Vec<_> =
+        claimed.iter().map(|one| (&one.delivery.subject, one.delivery.event)).collect();
     let [good, bad] = [&runs[0], &runs[1]].map(|run| Subject::Run(run.id));
     assert_eq!(told, [(&good, Event::SkillCompleted), (&bad, Event::SkillFailed)]);
     for one in claimed {

@@ -71,10 +71,7 @@ fn looking() -> Vec<Route> {
     let many = json!({"type": "array", "items": deliveries::schema()});
     let listing = Operation::new("list_agent_deliveries", "List the messages about an agent")
         .query("status", json!({"enum": State::ALL.map(State::as_str)}))
-        .query(
-            "limit",
-            json!({"type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL}),
-        )
+        .query("limit", json!({"type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL}))
         .query("offset", json!({"type": "integer", "minimum": 0, "default": 0}))
         .answer(200, "A page of them, the newest first", many)
         .errors(&[400, 401, 403, 404, 429, 500, 503]);
@@ -182,8 +179,7 @@ async fn create(cx: Context) -> Result<Reply, Failure> {
         ..NewWebhook::new(&url, events)
     };
     let catalog = cx.app.engine.catalog();
-    let (webhook, secret) =
-        cx.app.engine.webhooks().create(cx.caller()?, wanted, &catalog).await?;
+    let (webhook, secret) = cx.app.engine.webhooks().create(cx.caller()?, wanted, &catalog).await?;
     let mut answer = shown(&webhook);
     answer["secret"] = secret.expose_secret().into();
     Ok(Reply::json(StatusCode::CREATED, &answer))

@@ -13,7 +13,7 @@ use skill_core::{
     schedule::{Edit, Wanted},
 };
 
-use super::execute::{accepted, accepted_schema};
+use super::answer::{accepted, accepted_schema};
 use crate::{
     app::Context,
     app::route::{Access, Operation, Route},
@@ -134,7 +134,6 @@ fn schema() -> Value {
 }
 
 fn shown(cx: &Context, schedule: &Schedule) -> Result<Value, Error> {
-    let time = |at: Option<jiff::Timestamp>| at.map(|at| at.to_string());
     Ok(json!({
         "id": schedule.id.to_string(),
         "agent_id": schedule.agent.as_str(),
@@ -146,8 +145,8 @@ fn shown(cx: &Context, schedule: &Schedule) -> Result<Value, Error> {
         "enabled": schedule.next_run_at.is_some(),
         "disabled_reason": schedule.stopped,
         "scopes": schedule.scopes.texts(),
-        "next_run_at": time(schedule.next_run_at),
-        "last_due_at": time(schedule.last_due_at),
+        "next_run_at": schedule.next_run_at.map(|at| at.to_string()),
+        "last_due_at": schedule.last_due_at.map(|at| at.to_string()),
         "last_job_id": schedule.last_run.map(|id| format!("job_{}", id.raw())),
         "last_error": schedule.last_error,
         "missed_runs": schedule.missed,
@@ -195,10 +194,9 @@ pub(super) fn scopes(texts: Option<Vec<String>>) -> Result<Option<Scopes>, Error
 async fn edit(cx: &Context, mut body: Members, is_new: bool) -> Result<Edit, Failure> {
     let agent_id = body.text("agent_id");
     let (category, name) = match is_new {
-        true => (
-            Some(body.required_text("skill_category")),
-            Some(body.required_text("skill_name")),
-        ),
+        true => {
+            (Some(body.required_text("skill_category")), Some(body.required_text("skill_name")))
+        }
         false => (body.text("skill_category"), body.text("skill_name")),
     };
     let skill_version = body.text("skill_version");
@@ -222,8 +220,12 @@ async fn edit(cx: &Context, mut body: Members, is_new: bool) -> Result<Edit, Fai
             let issue = "expected skill_category and skill_name beside it";
             return Err(wrong("skill_version", issue).into());
         }
-        (Some(_), None) => return Err(wrong("skill_name", "expected it beside skill_category").into()),
-        (None, Some(_)) => return Err(wrong("skill_category", "expected it beside skill_name").into()),
+        (Some(_), None) => {
+            return Err(wrong("skill_name", "expected it beside skill_category").into());
+        }
+        (None, Some(_)) => {
+            return Err(wrong("skill_category", "expected it beside skill_name").into());
+        }
     };
     let agent = agent(cx, agent_id).await?;
     Ok(Edit { agent, action, cron, input, scopes: scopes(texts)?, is_enabled })

@@ -18,7 +18,7 @@ use skill_core::{
 };
 
 use super::{
-    execute::{accepted, accepted_schema, ended, ended_schema},
+    answer::{accepted, accepted_schema, ended, ended_schema},
     schedules::{agent, scopes, scopes_schema, slug, version, wrong},
 };
 use crate::{
@@ -300,7 +300,8 @@ fn order(cx: &Context, opened: &Opened) -> Result<(Order, bool), Failure> {
     let (number, input) = (body.text("version"), body.object("input"));
     let (asked, callback_url) = (body.flag("synchronous"), body.text("callback_url"));
     body.end()?;
-    let action = ActionName { namespace: slug("category", &category)?, name: slug("skill", &skill)? };
+    let action =
+        ActionName { namespace: slug("category", &category)?, name: slug("skill", &skill)? };
     let known = opened.trigger.targets.iter().find(|target| target.action == action);
     let version = match (number, known) {
         (Some(text), _) => version("version", &text)?,

@@ -9,7 +9,7 @@ mod invoke;
 mod keys;
 mod page;
 mod quotas;
-mod result;
+pub(crate) mod result;
 mod webhooks;
 
 pub(crate) use self::invoke::submit;

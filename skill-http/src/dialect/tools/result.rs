@@ -82,7 +82,7 @@ fn whole_characters(bytes: &[u8]) -> Option<&str> {
 }
 
 /// Whether a result is read by parts only: whoever asks how a run goes wants no megabytes.
-pub(super) fn is_large(run: &Run) -> bool {
+pub(crate) fn is_large(run: &Run) -> bool {
     run.result_bytes.is_some_and(|bytes| bytes > MOST)
 }
 
@@ -94,7 +94,7 @@ pub(super) fn of(run: &Run, catalog: &Catalog) -> Option<Data> {
 }
 
 /// The object `beside` with the member `result` at its end. JSON is not copied.
-pub(super) fn beside(members: &Value, data: &Data) -> Pieces {
+pub(crate) fn beside(members: &Value, data: &Data) -> Pieces {
     let text = members.to_string();
     let head = text.strip_suffix('}').unwrap_or(&text);
     let comma = if head.ends_with('{') { "" } else { "," };
@@ -115,7 +115,7 @@ pub(super) fn beside(members: &Value, data: &Data) -> Pieces {
 }
 
 /// Says where a result is that does not stand here.
-pub(super) fn note_elsewhere(shown: &mut Value, run: &Run) {
+pub(crate) fn note_elsewhere(shown: &mut Value, run: &Run) {
     if run.execution.state != State::Success {
         return;
     }

@@ -59,7 +59,10 @@ async fn a_subscription_is_made_changed_and_removed() {
         };
         let changed = json!({"url": "https://b.example.com/", "events": ["agent.error"]});
         let stands = patch(changed).await.ok(200);
-        assert_eq!((&stands["url"], &stands["events"]), (&json!("https://b.example.com/"), &json!(["agent.error"])));
+        assert_eq!(
+            (&stands["url"], &stands["events"]),
+            (&json!("https://b.example.com/"), &json!(["agent.error"]))
+        );
         assert_eq!(patch(json!({"enabled": false})).await.ok(200)["enabled"], false);
         assert_eq!(patch(json!({"enabled": true})).await.ok(200)["enabled"], true);
         patch(json!({"secret": "another text"})).await.ok(200);
@@ -74,7 +77,7 @@ async fn a_subscription_is_made_changed_and_removed() {
             assert_eq!(error["details"][0]["field"], field, "{error}");
         }
         assert_eq!(server.delete(&of(&made, "")).await.status.as_u16(), 204);
-        server.get(&of(&made, "")).await.is_error(404, "skill_not_found");
+        server.get(&of(&made, "")).await.is_error(404, "not_found");
     }
 }
 
@@ -135,7 +138,7 @@ async fn a_test_is_sent_and_a_message_sent_again() {
         server.get(&path).await.is_error(400, "validation_error");
     }
     let missing = of(&webhook, "/deliveries/msg_1/replay");
-    server.post(&missing, &json!({})).await.is_error(404, "skill_not_found");
+    server.post(&missing, &json!({})).await.is_error(404, "not_found");
 }
 
 #[tokio::test]
@@ -143,10 +146,10 @@ async fn a_subscription_to_tools_is_no_subscription_to_an_agent() {
     let server = server().await;
     let body = json!({"url": "https://example.com/", "events": ["execution.completed"]});
     let tools = server.post("/v1/webhooks", &body).await.ok(201);
-    server.get(&of(&tools, "")).await.is_error(404, "skill_not_found");
+    server.get(&of(&tools, "")).await.is_error(404, "not_found");
     let mut unknown = wanted("https://example.com/");
     unknown["agent_id"] = "nobody".into();
-    server.post("/api/agent-webhooks", &unknown).await.is_error(404, "skill_not_found");
+    server.post("/api/agent-webhooks", &unknown).await.is_error(404, "not_found");
     let plain = server.key_of("default", "github").await;
     let ask = server.ask(Method::POST, "/api/agent-webhooks").key(&plain);
     ask.json(&wanted("https://example.com/")).send().await.is_error(403, "insufficient_scope");

@@ -40,7 +40,7 @@ async fn a_scheduled_job_is_made_shown_and_removed() {
         assert_eq!(server.get(&of(&made, "")).await.ok(200), made);
         assert_eq!(server.get("/api/scheduled-jobs").await.ok(200), json!([made]));
         assert_eq!(server.delete(&of(&made, "")).await.status.as_u16(), 204);
-        server.delete(&of(&made, "")).await.is_error(404, "skill_not_found");
+        server.delete(&of(&made, "")).await.is_error(404, "not_found");
         assert_eq!(server.get("/api/scheduled-jobs").await.ok(200), json!([]));
     }
 }
@@ -88,16 +88,18 @@ async fn a_scheduled_job_is_run_by_hand_and_repeated_by_its_key() {
 async fn what_is_changed_is_changed_and_nothing_else() {
     let server = server().await;
     let made = make(&server, "0 * * * *").await;
-    let patch = async |body: Value| {
-        server.with_key(Method::PATCH, &of(&made, "")).json(&body).send().await
-    };
+    let patch =
+        async |body: Value| server.with_key(Method::PATCH, &of(&made, "")).json(&body).send().await;
     let off = patch(json!({"enabled": false})).await.ok(200);
     assert_eq!((&off["enabled"], &off["next_run_at"]), (&json!(false), &Value::Null));
     assert_eq!(off["input"], made["input"]);
     let on = patch(json!({"enabled": true, "cron_expression": "15 * * * *"})).await.ok(200);
     assert_eq!(on["next_run_at"], "2026-01-01T12:15:00Z");
     let other = patch(json!({"input": {"do": "fail"}})).await.ok(200);
-    assert_eq!((&other["input"], &other["next_run_at"]), (&json!({"do": "fail"}), &on["next_run_at"]));
+    assert_eq!(
+        (&other["input"], &other["next_run_at"]),
+        (&json!({"do": "fail"}), &on["next_run_at"])
+    );
     for (body, field) in [
         (json!({"cron_expression": "nope"}), "cron_expression"),
         (json!({"skill_version": "v1"}), "skill_version"),
@@ -138,7 +140,8 @@ async fn what_cannot_be_scheduled_is_refused_with_its_field() {
         cases.push((body, field));
     }
     for (body, field) in cases {
-        let error = server.post("/api/scheduled-jobs", &body).await.is_error(400, "validation_error");
+        let error =
+            server.post("/api/scheduled-jobs", &body).await.is_error(400, "validation_error");
         assert_eq!(error["details"][0]["field"], field, "{error}");
     }
     for (field, value) in
@@ -146,7 +149,7 @@ async fn what_cannot_be_scheduled_is_refused_with_its_field() {
     {
         let mut body = job("* * * * *");
         body[field] = value.into();
-        server.post("/api/scheduled-jobs", &body).await.is_error(404, "skill_not_found");
+        server.post("/api/scheduled-jobs", &body).await.is_error(404, "not_found");
     }
 }
 
@@ -168,7 +171,7 @@ async fn scheduling_takes_its_scope_and_that_of_the_skill() {
     ask(&key, &wider).await.is_error(403, "insufficient_scope");
     let stranger = server.key_of("acme", "*").await;
     let foreign = server.ask(Method::GET, &of(&made, "")).key(&stranger).send().await;
-    foreign.is_error(404, "skill_not_found");
+    foreign.is_error(404, "not_found");
     let missing = server.get("/api/scheduled-jobs/nonsense").await;
     assert_eq!(missing.body, foreign.body);
 }

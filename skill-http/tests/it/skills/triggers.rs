@@ -110,7 +110,7 @@ async fn unknown_and_revoked_tokens_are_like_paths_that_are_not_there() {
     let made = make(&server, &bare()).await;
     let unknown = json!({"token": "A".repeat(43)});
     let answer = send(&server, &unknown, "", &json!({})).await;
-    answer.is_error(404, "skill_not_found");
+    answer.is_error(404, "not_found");
     let short = send(&server, &json!({"token": "short"}), "", &json!({})).await;
     assert_eq!(short.body, answer.body);
     let path = format!("/api/triggers/{}", made["id"].as_str().unwrap());
@@ -191,7 +191,10 @@ async fn a_signed_trigger_takes_both_signatures_and_nothing_else() {
             sign("b", now, &body).body("{\"do\":\"fail\"}"),
             sign("c", now - 301, &body).body(body.clone()),
             sign("d", now + 301, &body).body(body.clone()),
-            server.ask(Method::POST, &path).header("x-webhook-signature", "sha256=00").body(body.clone()),
+            server
+                .ask(Method::POST, &path)
+                .header("x-webhook-signature", "sha256=00")
+                .body(body.clone()),
         ] {
             refused.send().await.is_error(401, "authentication_required");
         }
@@ -325,7 +328,7 @@ async fn what_cannot_be_triggered_is_refused_with_its_field() {
         assert_eq!(error["details"][0]["field"], field, "{error}");
     }
     let unknown = json!({"category": "lab", "skill": "nothing"});
-    server.post("/api/triggers", &unknown).await.is_error(404, "skill_not_found");
+    server.post("/api/triggers", &unknown).await.is_error(404, "not_found");
     assert_eq!(server.get("/api/triggers").await.ok(200), json!([]));
 }
 
@@ -349,6 +352,6 @@ async fn a_trigger_may_do_no_more_than_its_maker() {
     let stranger = server.key_of("acme", "*").await;
     let path = format!("/api/triggers/{}", made["id"].as_str().unwrap());
     let foreign = server.ask(Method::DELETE, &path).key(&stranger).send().await;
-    foreign.is_error(404, "skill_not_found");
+    foreign.is_error(404, "not_found");
     send(&server, &made, "", &json!({"do": "echo"})).await.ok(202);
 }

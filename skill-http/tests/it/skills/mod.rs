@@ -1,0 +1,5 @@
+//! The *skills* dialect.
+
+mod agent_webhooks;
+mod schedules;
+mod triggers;
