@@ -15,6 +15,7 @@ import tomllib
 from support import HERE, SHARED, Process, Server, config, folder, holds, is_open, need_free, same
 
 MOCK, CANARY, SINK = 18900, 18901, 18902
+ADMIN = "admin-secret-of-the-document"
 BUNDLED = sorted(HERE.parent.glob("skill-core/integrations/*.toml"))
 CREDENTIALS = {"oauth2": {"access_token": "T"}, "bearer": {"token": "T"}, "api_key": {"api_key": "K"},
                "basic": {"username": "u", "password": "p"}}
@@ -29,7 +30,8 @@ def settings():
     client = 'client_id = "fixture"\nclient_secret = "secret"\n'
     here = "".join(f'[integrations.{path.stem}]\nbase_url = "http://127.0.0.1:{MOCK}"\n{client if asks_a_person(path) else ""}'
                    for path in BUNDLED)
-    return config([f"127.0.0.1:{MOCK}", f"127.0.0.1:{SINK}"], log="warn", extra=f"{here}[integrations.mock]\n{client}")
+    return config([f"127.0.0.1:{MOCK}", f"127.0.0.1:{SINK}"], log="warn", extra=f"{here}[integrations.mock]\n{client}",
+                  admin=ADMIN)
 
 
 def asks_a_person(path):
@@ -79,7 +81,12 @@ def world(server):
     sink = f"http://127.0.0.1:{SINK}/hook"
     webhook = made("POST", "/v1/webhooks", {"url": sink, "events": ["execution.failed"]}, 201, "id")
     delivery = made("POST", f"/v1/webhooks/{webhook}/test", None, 202, "id")
-    return {"delivery": delivery, "base": server.base, "key": key, "key_id": key_id, "connections": connections, "sink": sink,
+    job = made("POST", "/api/mockkey/v1/get-item", {"item": "1"}, 202, "job_id")
+    made("GET", f"/v1/executions/{job}?wait=30", None, 200)
+    agent = made("POST", "/api/agents", {"id": "document", "name": "document"}, 201, "id")
+    memory = made("POST", f"/api/agents/{agent}/memories", {"content": "x"}, 201, "id")
+    return {"delivery": delivery, "base": server.base, "key": key, "admin": ADMIN, "agent": agent, "memory": memory,
+            "conversation": job.replace("job_", "conv_"), "key_id": key_id, "connections": connections, "sink": sink,
             "ended": [*ended, cancelled], "runs": [*ended, cancelled, later], "webhook": webhook}
 
 
@@ -89,7 +96,7 @@ def check(server, known, name, operations, examples, words):
     told = server.folder / f"{name}-world.json"
     told.write_text(json.dumps(known))
     command = [os.environ["SCHEMATHESIS"], "run", f"{server.base}/openapi.json", "--url", server.base,
-               "--header", f"Authorization: Bearer {known['key']}", "--checks", "not_a_server_error,status_code_conformance",
+               "--header", f"Authorization: Bearer {known['key']}", "--header", f"X-Admin-Secret: {ADMIN}", "--checks", "not_a_server_error,status_code_conformance",
                "--max-examples", str(examples), "--seed", os.environ.get("SEED", "1"), "--phases", "examples,coverage,fuzzing",
                "--request-timeout", "40", "--workers", "1", "--continue-on-failure", "--suppress-health-check", "all",
                "--warnings", "off", "--generation-with-security-parameters", "false", *operations, *words]

@@ -15,6 +15,7 @@ import schemathesis
 from support import ask
 
 WORLD = json.loads(pathlib.Path(os.environ["WORLD"]).read_text())
+ADMIN = {"X-Admin-Secret": WORLD["admin"]}
 HEADERS = {"Authorization": f"Bearer {WORLD['key']}"}
 dice = random.Random(int(os.environ.get("SEED", "1")))
 seen = collections.defaultdict(collections.Counter)
@@ -24,8 +25,8 @@ TOOLS = {"mockkey-create": {"title": "t", "tags": ["a"]}, "mockkey-get-item": {"
 LATER = "/v1/tools/mockkey-create/invoke?async=true&delay=3600"
 
 
-def made(method, path, body, member):
-    answer = ask(method, WORLD["base"] + path, body, HEADERS)
+def made(method, path, body, member, headers=None):
+    answer = ask(method, WORLD["base"] + path, body, headers or HEADERS)
     if not 200 <= answer.status < 300:
         raise RuntimeError(f"{method} {path}: {answer.status} {answer.text}")
     return answer.json[member]
@@ -51,7 +52,22 @@ def execution(label, has_wait):
     return dice.choice(WORLD["ended"] if has_wait or label.endswith("/events") else WORLD["runs"])
 
 
+def agent(label):
+    if label.startswith("DELETE") and label.endswith("{agent_id}"):
+        return spare(label, lambda: made("POST", "/api/agents", {"name": label}, "id"))
+    return WORLD["agent"]
+
+
+def memory(label):
+    if label.startswith("DELETE"):
+        return spare(label, lambda: made("POST", f"/api/agents/{WORLD['agent']}/memories", {"content": label}, "id"))
+    return WORLD["memory"]
+
+
 def key(label):
+    if "/admin/" in label:
+        wanted = {"client_name": "document", "scopes": ["mockkey"]}
+        return spare(label, lambda: made("POST", "/admin/api-keys", wanted, "id", ADMIN))
     if label.startswith("GET"):
         return WORLD["key_id"]
     kind = dice.choice(["service", "user", "service", "temporary"])
@@ -82,6 +98,14 @@ def fill(case):
             values[name] = WORLD["delivery"]
         elif name == "tool_id":
             values[name] = dice.choice(list(TOOLS))
+        elif name == "agent_id":
+            values[name] = agent(label)
+        elif name == "memory_id":
+            values[name] = memory(label)
+        elif name == "conversation_id":
+            values[name] = WORLD["conversation"]
+        elif name in ("category", "version", "skill_name"):
+            values[name] = {"category": "mockkey", "version": "v1", "skill_name": "get-item"}[name]
         elif name in ("integration", "slug"):
             values[name] = "mockkey"
         elif name == "endpoint":
@@ -91,10 +115,19 @@ def fill(case):
 def improve(case):
     """A body and headers that go with those names, where the document leaves both open."""
     label, body = case.operation.label, case.body
-    for name in ("Skill-Connection", "Skill-User"):
+    for name in ("Skill-Connection", "Skill-User", "Skill-Agent", "Skill-Conversation"):
         if case.headers and name in case.headers:
             del case.headers[name]
-    if label == "POST /v1/{integration}/{endpoint}":
+    if "/admin/" in label and case.query:
+        case.query.pop("owner", None)
+    if label == "POST /api/{category}/{version}/{skill_name}":
+        case.body = {"item": "1"}
+        case.headers["Prefer"] = dice.choice(["wait=5", "respond-async"])
+    elif label in ("POST /api/agents", "PATCH /api/agents/{agent_id}"):
+        case.body = {"name": "document", "description": dice.choice([None, "x"]), "scopes": ["*"]}
+    elif label in ("POST /admin/api-keys", "PATCH /admin/api-keys/{key_id}"):
+        case.body = {"client_name": "document", "scopes": ["mockkey"], "rate_limit": 1000}
+    elif label == "POST /v1/{integration}/{endpoint}":
         case.body = {"params": {"item": "1"}}
     elif label == "POST /v1/tools/{tool_id}/invoke":
         case.body = dict(TOOLS[case.path_parameters["tool_id"]])
@@ -145,6 +178,8 @@ def after_call(context, case, response):
     if label == "POST /v1/webhooks" and status == 201:
         # An owner may have a hundred.
         ask("DELETE", f"{WORLD['base']}/v1/webhooks/{response.json()['id']}", headers=HEADERS)
+    elif label == "POST /api/agents" and status == 201:
+        ask("DELETE", f"{WORLD['base']}/api/agents/{response.json()['id']}", headers=HEADERS)
     elif label.startswith("DELETE") or "/rotate" in label:
         if status != 401:
             spares.pop(label, None)

@@ -201,10 +201,11 @@ class Server:
 
 
 # A configuration with everything that the hostile cases expect of the server.
-def config(allow, log="trace", extra=""):
+def config(allow, log="trace", extra="", admin=None):
     allowed = ", ".join(f'"{door}"' for door in allow)
+    secret = f'admin_secret = "{admin}"\n' if admin else ""
     return f"""
-public_url = "{PUBLIC}"
+{secret}public_url = "{PUBLIC}"
 log = {{ level = "{log}", format = "json" }}
 egress.allow = [{allowed}]
 integrations.directory = "{HERE / 'integrations'}"

@@ -409,6 +409,7 @@ fn settings(config: &Config, public: Url) -> anyhow::Result<Settings> {
     settings.dialects = Dialects {
         proxy: speaks(config::Dialect::Proxy),
         tools: speaks(config::Dialect::Tools),
+        skills: speaks(config::Dialect::Skills),
         raw: config.raw_door,
         ..Dialects::default()
     };

@@ -74,7 +74,7 @@ pub struct Settings {
     pub public_url: Url,
     /// Further values of the Host header that are accepted, with their ports.
     pub hosts: Vec<String>,
-    /// What opens `/metrics` from elsewhere.
+    /// What opens `/admin/…`, and `/metrics` from elsewhere.
     pub admin_secret: Option<SecretString>,
     /// Whether a call answers with the upstream's status instead of 200.
     pub mirror_status: bool,

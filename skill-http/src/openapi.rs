@@ -67,6 +67,7 @@ fn document(app: &App) -> Value {
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+                "admin": {"type": "apiKey", "in": "header", "name": "x-admin-secret"},
             },
             "schemas": error_schemas(),
         },
@@ -109,8 +110,10 @@ fn operation(route: &Route) -> Value {
     if let Some(schema) = &documented.body {
         operation["requestBody"] = json!({"content": {"application/json": {"schema": schema}}});
     }
-    if matches!(route.access, Access::Open | Access::Monitor) {
-        operation["security"] = json!([]);
+    match route.access {
+        Access::Open | Access::Monitor => operation["security"] = json!([]),
+        Access::Admin => operation["security"] = json!([{"admin": []}, {"bearer": []}]),
+        Access::Page | Access::Key(_) | Access::Operator => {}
     }
     operation
 }

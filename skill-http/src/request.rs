@@ -302,6 +302,11 @@ impl Members {
         self.take(name, "a whole number from 0 on", |value| value.as_u64().ok_or(value))
     }
 
+    /// Whether the member is there and says that there is nothing.
+    pub(crate) fn is_null(&self, name: &str) -> bool {
+        self.left.get(name).is_some_and(Value::is_null)
+    }
+
     /// True or false.
     pub(crate) fn flag(&mut self, name: &'static str) -> Option<bool> {
         self.take(name, "true or false", |value| value.as_bool().ok_or(value))

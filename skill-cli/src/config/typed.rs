@@ -71,6 +71,8 @@ pub(crate) enum Dialect {
     Proxy,
     /// `/v1/tools` and what belongs to it.
     Tools,
+    /// `/api` and `/admin`.
+    Skills,
 }
 
 /// Logging.

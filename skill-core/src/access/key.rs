@@ -1,5 +1,6 @@
 //! Keys: making, finding and revoking them.
 
+mod change;
 mod rotate;
 mod standing;
 
@@ -337,7 +338,10 @@ impl Keys {
     }
 
     /// The caller's owner's key; a key that acts for a user finds that user's only.
-    async fn get(&self, caller: &Caller, id: KeyId) -> Result<Key> {
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is no such key.
+    pub async fn get(&self, caller: &Caller, id: KeyId) -> Result<Key> {
         self.list(caller).await?.into_iter().find(|key| key.id == id).ok_or_else(unknown)
     }
 
@@ -407,13 +411,17 @@ fn unknown() -> Error {
     Error::not_found("there is no key with this id")
 }
 
-/// Checks what a new key should be, and returns when it ends.
-fn check(wanted: &NewKey, at: Timestamp) -> Result<Option<Timestamp>> {
-    let length = wanted.name.chars().count();
-    if !(1..=NAME).contains(&length) || wanted.name.chars().any(char::is_control) {
+fn check_name(name: &str) -> Result<()> {
+    if !(1..=NAME).contains(&name.chars().count()) || name.chars().any(char::is_control) {
         let issue = "expected 1 to 200 characters, none of them a control character";
         return Err(Error::invalid("the name cannot be used").detail("name", issue));
     }
+    Ok(())
+}
+
+/// Checks what a new key should be, and returns when it ends.
+fn check(wanted: &NewKey, at: Timestamp) -> Result<Option<Timestamp>> {
+    check_name(&wanted.name)?;
     let life = match (wanted.kind, wanted.expires_in) {
         (Kind::Temporary, None) => Some(TEMPORARY),
         (Kind::Temporary, Some(life)) if life > TEMPORARY => {

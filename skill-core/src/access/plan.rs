@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    record::key::limit_of,
+};
 
 /// What one plan allows; `None` is without limit.
 ///
@@ -85,10 +88,10 @@ impl Plans {
         self.plans.contains_key(name)
     }
 
-    /// The limits of a key: its tier decides the minute, its owner's plan the rest.
+    /// The limits of a key: its tier, or its own limit, decides the minute, its owner's plan the rest.
     pub fn limits(&self, plan: Option<&str>, tier: Option<&str>) -> Limits {
         let plan = self.plan(plan);
-        let tier = tier.and_then(|tier| self.tiers.get(tier)).copied();
+        let tier = tier.and_then(|tier| self.tiers.get(tier).copied().or_else(|| limit_of(tier)));
         Limits { per_minute: tier.or(plan.per_minute), per_day: plan.per_day }
     }
 }

@@ -428,6 +428,13 @@ impl Host for SkillHost {
         done
     }
 
+    async fn say(&self, text: &str) -> Result<()> {
+        let turn = self.journal.take(&self.frame, "say".to_owned(), false)?;
+        let done = self.journal.say(&turn, text).await;
+        turn.end();
+        done
+    }
+
     async fn progress(&self, percent: u8) -> Result<()> {
         self.journal.check()?;
         // How far a skill is that was called says nothing about the whole.

@@ -130,6 +130,7 @@ impl Drop for Turn {
 #[derive(Default)]
 struct Course {
     next: u32,
+    said: u32,
     kept_back: Vec<(u32, String, Written)>,
 }
 
@@ -243,6 +244,13 @@ impl Journal {
             self.record(position, &name, Some(&written)).await?;
         }
         Ok(())
+    }
+
+    /// Counts what the skill says; how often it has said something by now.
+    pub(super) fn count_said(&self) -> u32 {
+        let mut course = lock(&self.course);
+        course.said += 1;
+        course.said
     }
 
     /// Forgets what was kept back from `position` on: what was called has ended as a whole.

@@ -5,6 +5,7 @@
 //! this number. What a worker does for a run is thereby void from the moment another one has it.
 
 mod attempt;
+mod conversation;
 mod finish;
 mod host;
 mod journal;
@@ -13,6 +14,7 @@ mod narrow;
 mod recover;
 mod retry;
 mod run;
+mod say;
 mod settings;
 mod sourced;
 mod step;

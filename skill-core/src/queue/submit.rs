@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    Invoked, OnDeadline, Run, Runs, Shared, Submission, Submitted,
+    Invoked, OnDeadline, Run, Runs, Shared, Submission, Submitted, conversation,
     live::{Held, Slot, Why},
     sourced::{allowed, checked},
 };
@@ -250,8 +250,13 @@ impl Shared {
         };
         let begun = self.look(caller, *start).await?.origin;
         let begun = begun.filter(|origin| origin.conversation.is_none());
-        let begun =
-            begun.ok_or_else(|| Error::not_found("there is no conversation with this id"))?;
+        let begun = begun.ok_or_else(conversation::unknown)?;
+        let most = conversation::RUNS;
+        let runs = self.store.conversation_runs(&caller.owner, *start, most).await?;
+        if runs.len() >= most as usize {
+            let message = format!("the conversation has {most} runs: begin another one");
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
         Ok(Some(Origin { conversation: Some(*start), trigger: *trigger, agent: begun.agent }))
     }
 

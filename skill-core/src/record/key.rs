@@ -17,6 +17,8 @@ use crate::{
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// Random characters of a key: 32 of 62 are more than 190 bits.
 const RANDOM: usize = 32;
+/// How the tier of a key with a limit of its own ends.
+const PER_MINUTE: &str = "/min";
 /// Characters of the checksum: six of 62 hold 32 bits.
 const CHECK: usize = 6;
 
@@ -186,7 +188,7 @@ pub struct Key {
     pub hash: KeyHash,
     /// What it may do.
     pub scopes: Scopes,
-    /// Its tier of limits; `None` means that of the owner's plan.
+    /// Its tier of limits, or its [`own_limit`]; `None` means that of the owner's plan.
     pub tier: Option<String>,
     /// When it was made.
     pub created_at: Timestamp,
@@ -203,6 +205,41 @@ impl Key {
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
     }
+}
+
+/// The tier of a key with a limit of its own: so many requests in any 60 seconds.
+///
+/// ```
+/// use skill_core::record::key::{limit_of, own_limit};
+/// assert_eq!(limit_of(&own_limit(250)), Some(250));
+/// assert_eq!(limit_of("premium"), None);
+/// ```
+pub fn own_limit(per_minute: u32) -> String {
+    format!("{per_minute}{PER_MINUTE}")
+}
+
+/// What [`own_limit`] says, of a tier that is none of the configuration's.
+pub fn limit_of(tier: &str) -> Option<u32> {
+    tier.strip_suffix(PER_MINUTE)?.parse().ok()
+}
+
+/// What may be changed of a key; `None` stays as it is.
+///
+/// ```
+/// use skill_core::record::key::Change;
+/// let rename = Change { name: Some("deploy".into()), ..Change::default() };
+/// assert!(rename.expires_at.is_none());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Change {
+    /// What it is called.
+    pub name: Option<String>,
+    /// What it may do.
+    pub scopes: Option<Scopes>,
+    /// Its tier of limits.
+    pub tier: Option<String>,
+    /// When it ends; `Some(None)` is never.
+    pub expires_at: Option<Option<Timestamp>>,
 }
 
 /// How a key is to be replaced.

@@ -93,6 +93,8 @@ pub trait Host: fmt::Debug + Send + Sync + 'static {
     /// Waits, as a step: a short while in place, a long one by suspending the run. The time that
     /// the first attempt named counts.
     async fn sleep_until(&self, at: Timestamp) -> Result<()>;
+    /// Says something to whoever reads the run's conversation, as a step.
+    async fn say(&self, text: &str) -> Result<()>;
     /// Says how far the run is, in percent.
     async fn progress(&self, percent: u8) -> Result<()>;
     /// Ends when the run should stop.
@@ -105,7 +107,8 @@ const _: Option<&dyn Host> = None;
 ///
 /// A run may be tried several times: after a crash, a failure, a long sleep. Its **steps** make
 /// that harmless. A step that finished is never done again; it answers with what it recorded.
-/// [`step`](Self::step), [`call`](Self::call) and [`sleep`](Self::sleep) are steps.
+/// [`step`](Self::step), [`call`](Self::call), [`say`](Self::say) and [`sleep`](Self::sleep) are
+/// steps.
 ///
 /// - A step takes its position when it begins. What comes between steps has to lead to the same
 ///   steps in the same order every time: no random numbers, no clock, no other IO outside a step.
@@ -205,6 +208,17 @@ impl SkillContext {
     /// As [`sleep`](Self::sleep).
     pub async fn sleep_until(&self, at: Timestamp) -> Result<()> {
         self.host.sleep_until(at).await
+    }
+
+    /// Says something to whoever reads the run's conversation, as a step: once, however often the
+    /// run is tried. It is kept as long as the run.
+    ///
+    /// # Errors
+    /// [`ErrorKind::TooLarge`] ends a run that says nothing or more than 16 KiB at a time,
+    /// [`ErrorKind::ActionFailed`] one that says something more than 200 times; otherwise as
+    /// [`SkillContext`] says.
+    pub async fn say(&self, text: impl Into<String>) -> Result<()> {
+        self.host.say(&text.into()).await
     }
 
     /// Says how far the run is, in percent. Anything above 99 counts as 99: a run has 100 when it

@@ -39,7 +39,7 @@ use crate::{
         connection::{Connection, ConnectionRef, Revision},
         execution::{Begun, Execution, Idempotency, Recorded, State},
         flow::{Departure, Flow, TokenHash},
-        key::{Key, KeyHash, Rotate, Rotation},
+        key::{Change, Key, KeyHash, Rotate, Rotation},
         login::{Answer, Login},
         owner::Owner,
         run::{Claim, Claimed, Enqueue, Enqueued, Finished, Lease, Step},
@@ -79,6 +79,8 @@ pub trait KeyStore {
     /// Marks a key as revoked, durably. True when it is revoked afterwards; a key that was revoked
     /// earlier keeps its time. False when the owner has no such key.
     async fn revoke_key(&self, owner: &OwnerId, id: KeyId, at: Timestamp) -> Result<bool>;
+    /// Changes a key, durably; returns it as it then stands, `None` when the owner has no such key.
+    async fn change_key(&self, owner: &OwnerId, id: KeyId, to: &Change) -> Result<Option<Key>>;
     /// Keeps the successor of the owner's key, and ends the old one at `rotate.end` if it does not
     /// end before: it is revoked when that is not after `successor.created_at`. Durably, in one
     /// transaction; nothing changes unless it is [`Rotation::Done`]. [`Rotation::Full`] when the old

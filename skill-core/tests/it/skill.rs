@@ -180,6 +180,9 @@ impl Host for Idle {
     async fn sleep_until(&self, _: Timestamp) -> Result<()> {
         Ok(())
     }
+    async fn say(&self, _: &str) -> Result<()> {
+        Ok(())
+    }
     async fn progress(&self, _: u8) -> Result<()> {
         Ok(())
     }

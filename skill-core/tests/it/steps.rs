@@ -3,6 +3,7 @@
 mod calls;
 mod file;
 mod order;
+mod say;
 mod sleep;
 
 use std::{

@@ -8,27 +8,35 @@ use jiff::Timestamp;
 use skill_core::{
     Error, ErrorKind, Result,
     clock::Clock,
-    id::{AppId, ConnectionId, DeliveryId, ExecutionId, KeyId, WebhookId},
-    name::{OwnerId, Slug},
+    id::{
+        AppId, ConnectionId, DeliveryId, ExecutionId, KeyId, MemoryId, ScheduleId, TriggerId,
+        WebhookId,
+    },
+    name::{AgentId, OwnerId, Slug},
     record::{
         Sealed,
+        agent::{Agent, Kept, Memory},
         app::{App, Holder, Removal},
         audit::Entry,
         connection::{Connection, ConnectionRef, Revision},
+        conversation::{Conversation, Filter, Said},
         delivery::{self, Delivery, Settled},
         execution::{Begun, Execution, Idempotency, Recorded},
         flow::{Departure, Flow, TokenHash},
-        key::{Key, KeyHash, Rotate, Rotation},
+        key::{self, Key, KeyHash, Rotate, Rotation},
         login::{Answer, Login},
         owner::Owner,
         run::{Claim, Claimed, Enqueue, Enqueued, Finished, Lease, Step},
+        schedule::{Fired, Firing, Schedule},
+        trigger::{Source, Trigger},
         usage::{Reserve, Share},
         webhook::{Change, Subscription},
     },
     store::{
-        Aged, AppStore, AuditStore, ConnectionStore, Cursor, DeliveryFilter, ExecutionFilter,
-        ExecutionStore, FlowStore, GrantStore, KeyStore, LoginStore, MemoryStore, MetaStore,
-        OutboxStore, OwnerStore, Part, QueueStore, Restored, UpkeepStore, UsageStore, WebhookStore,
+        Aged, AgentStore, AppStore, AuditStore, ConnectionStore, ConversationStore, Cursor,
+        DeliveryFilter, ExecutionFilter, ExecutionStore, FlowStore, GrantStore, KeyStore,
+        LoginStore, MemoryFilter, MemoryStore, MetaStore, OutboxStore, OwnerStore, Part,
+        QueueStore, Restored, ScheduleStore, TriggerStore, UpkeepStore, UsageStore, WebhookStore,
     },
 };
 
@@ -144,6 +152,7 @@ flaky! {
         fn key_by_hash(hash: &KeyHash) -> Option<Key>;
         fn keys(owner: &OwnerId) -> Vec<Key>;
         fn revoke_key(owner: &OwnerId, id: KeyId, at: Timestamp) -> bool;
+        fn change_key(owner: &OwnerId, id: KeyId, to: &key::Change) -> Option<Key>;
         fn rotate_key(owner: &OwnerId, rotate: &Rotate) -> Rotation;
     }
     ConnectionStore {
@@ -183,6 +192,42 @@ flaky! {
         fn login_by_code(code: &TokenHash, now: Timestamp) -> Option<Login>;
         fn answer_login(code: &TokenHash, answer: &Answer, now: Timestamp) -> bool;
         fn end_login(device: &TokenHash, now: Timestamp) -> Option<Login>;
+    }
+    AgentStore {
+        fn insert_agent(agent: &Agent, most: u32) -> Kept;
+        fn agent(owner: &OwnerId, id: &AgentId) -> Option<Agent>;
+        fn agents(owner: &OwnerId) -> Vec<Agent>;
+        fn update_agent(agent: &Agent) -> bool;
+        fn delete_agent(owner: &OwnerId, id: &AgentId) -> bool;
+        fn insert_memory(memory: &Memory, most: u32) -> Kept;
+        fn memory(owner: &OwnerId, agent: &AgentId, id: MemoryId) -> Option<Memory>;
+        fn memories(owner: &OwnerId, filter: &MemoryFilter) -> (Vec<Memory>, u64);
+        fn update_memory(memory: &Memory) -> bool;
+        fn delete_memory(owner: &OwnerId, agent: &AgentId, id: MemoryId) -> bool;
+    }
+    ConversationStore {
+        fn conversations(owner: &OwnerId, filter: &Filter) -> Vec<Conversation>;
+        fn conversation(owner: &OwnerId, start: ExecutionId) -> Option<Conversation>;
+        fn conversation_runs(owner: &OwnerId, start: ExecutionId, most: u32) -> Vec<Execution>;
+        fn say(lease: &Lease, said: &Said) -> bool;
+        fn said(owner: &OwnerId, run: ExecutionId) -> Vec<Said>;
+    }
+    ScheduleStore {
+        fn insert_schedule(schedule: &Schedule, most: u32) -> bool;
+        fn schedules(owner: &OwnerId) -> Vec<Schedule>;
+        fn change_schedule(seen: &Schedule, to: &Schedule) -> bool;
+        fn delete_schedule(owner: &OwnerId, id: ScheduleId) -> bool;
+        fn due_schedules(now: Timestamp, after: Option<(Timestamp, ScheduleId)>, most: u32)
+            -> Vec<Schedule>;
+        fn next_schedule() -> Option<Timestamp>;
+        fn fire(firing: &Firing) -> Fired;
+    }
+    TriggerStore {
+        fn insert_trigger(trigger: &Trigger, most: u32) -> bool;
+        fn triggers(owner: &OwnerId) -> Vec<Trigger>;
+        fn trigger_by_token(token: &TokenHash) -> Option<Trigger>;
+        fn delete_trigger(owner: &OwnerId, id: TriggerId) -> bool;
+        fn source(owner: &OwnerId, run: ExecutionId) -> Option<Source>;
     }
     UsageStore {
         fn reserve(owner: &OwnerId, reserve: &Reserve) -> Share;

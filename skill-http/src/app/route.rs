@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, pin::Pin, sync::Arc};
 use http::Method;
 use matchit::Router;
 use serde_json::Value;
-use skill_core::{Error, name::Slug, record::scope::Scope};
+use skill_core::{
+    Error,
+    name::{Slug, Version},
+    record::scope::Scope,
+};
 
 use crate::{
     app::Context,
@@ -24,6 +28,8 @@ pub(crate) enum Access {
     Page,
     /// Whoever monitors: from this machine, or with the admin secret.
     Monitor,
+    /// Whoever has the admin secret; no key opens it.
+    Admin,
     /// Whoever has a key; with this scope, when there is one.
     Key(Option<Scope>),
     /// The operator, at the operator's door only.
@@ -191,6 +197,8 @@ impl Table {
 
 /// The path of a call: the one that has parameters where other paths have words.
 pub(crate) const CALL: &str = "/v1/{integration}/{endpoint}";
+/// The path of a skill.
+pub(crate) const SKILL: &str = "/api/{category}/{version}/{skill_name}";
 /// The path of the raw door.
 pub(crate) const RAW: &str = "/v1/{integration}/_raw/{*path}";
 /// Where all paths begin that have an integration where others have a word.
@@ -198,9 +206,13 @@ const INTEGRATION: &str = "/v1/{integration}/";
 
 /// Whether these values can stand in the path of the route.
 fn fits(route: &Route, values: &[String]) -> bool {
-    let Some(rest) = route.path.strip_prefix(INTEGRATION) else { return true };
     let is_slug = |text: &String| Slug::parse(text).is_ok();
     let is_free = |text: &String| Slug::parse(text).is_ok_and(|slug| !slug.is_reserved());
+    if route.path == SKILL {
+        return matches!(values, [category, version, name]
+            if is_free(category) && Version::parse(version).is_ok() && is_slug(name));
+    }
+    let Some(rest) = route.path.strip_prefix(INTEGRATION) else { return true };
     values.first().is_some_and(is_free) && (!rest.starts_with('{') || values.iter().all(is_slug))
 }
 

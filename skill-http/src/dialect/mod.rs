@@ -5,6 +5,7 @@
 
 pub(crate) mod failure;
 pub(crate) mod headers;
+pub(crate) mod page;
 pub(crate) mod proxy;
 pub(crate) mod skills;
 pub(crate) mod tools;
@@ -157,6 +158,7 @@ mod tests {
             ("/executions/exec_1", "tools"),
             ("/v1/toolsmith/x", "proxy"),
             ("/api/quickbooks/v1/report", "skills"),
+            ("/api/agents", "skills"),
             ("/admin/api-keys", "skills"),
             ("/webhooks/abc", "skills"),
             ("/api-keys", "proxy"),

@@ -23,6 +23,20 @@ async fn a_dialect_that_is_switched_off_has_no_paths() {
 }
 
 #[tokio::test]
+async fn skills_that_are_switched_off_have_no_paths() {
+    let off = Dialects { skills: false, ..Default::default() };
+    let server = setup().settings(move |settings| settings.dialects = off).start().await;
+    for path in ["/api/skills", "/api/conversations", "/api/agents", "/admin/api-keys"] {
+        server.get(path).await.is_error(404, "not_found");
+    }
+    let answer = server.post("/api/lab/v1/run", &json!({"do": "echo"})).await;
+    answer.is_error(404, "skill_not_found");
+    let document = server.get("/openapi.json").await.ok(200);
+    assert!(document["paths"]["/api/conversations"].is_null());
+    assert!(document["paths"]["/v1/tools"].is_object());
+}
+
+#[tokio::test]
 async fn the_operator_speaks_every_dialect() {
     let off = Dialects { proxy: false, ..Default::default() };
     let server = setup().settings(move |settings| settings.dialects = off).start().await;

@@ -8,7 +8,7 @@ use crate::{
     error::Result,
     id::KeyId,
     name::OwnerId,
-    record::key::{Key, KeyHash, Rotate, Rotation},
+    record::key::{Change, Key, KeyHash, Rotate, Rotation},
     store::KeyStore,
 };
 
@@ -39,6 +39,19 @@ impl KeyStore for MemoryStore {
         };
         key.revoked_at.get_or_insert(at);
         Ok(true)
+    }
+
+    async fn change_key(&self, owner: &OwnerId, id: KeyId, to: &Change) -> Result<Option<Key>> {
+        let mut tables = self.lock();
+        let Some(key) = tables.keys.get_mut(&id).filter(|key| key.owner == *owner) else {
+            return Ok(None);
+        };
+        let Change { name, scopes, tier, expires_at } = to.clone();
+        key.name = name.unwrap_or_else(|| key.name.clone());
+        key.scopes = scopes.unwrap_or_else(|| key.scopes.clone());
+        key.tier = tier.or_else(|| key.tier.clone());
+        key.expires_at = expires_at.unwrap_or(key.expires_at);
+        Ok(Some(key.clone()))
     }
 
     async fn rotate_key(&self, owner: &OwnerId, rotate: &Rotate) -> Result<Rotation> {

@@ -14,7 +14,7 @@ use crate::{
     id::KeyId,
     name::{OwnerId, UserId},
     record::{
-        key::{Key, KeyHash, Kind, Rotate, Rotation},
+        key::{Change, Key, KeyHash, Kind, Rotate, Rotation},
         scope::Scopes,
     },
     store::KeyStore,
@@ -88,6 +88,22 @@ impl KeyStore for SqliteStore {
                        WHERE owner = ?1 AND id = ?2";
             let at = at.as_microsecond();
             Ok(execute(connection, sql, params![owner.as_str(), id.to_string(), at])? > 0)
+        })
+        .await
+    }
+
+    async fn change_key(&self, owner: &OwnerId, id: KeyId, to: &Change) -> Result<Option<Key>> {
+        let (owner, to) = (owner.clone(), to.clone());
+        self.write(move |connection| {
+            let (owner, id) = (owner.as_str(), id.to_string());
+            let sql = "UPDATE keys SET name = coalesce(?3, name), scopes = coalesce(?4, scopes),
+                           tier = coalesce(?5, tier), expires_at_us = iif(?6, ?7, expires_at_us)
+                       WHERE owner = ?1 AND id = ?2";
+            let scopes = to.scopes.as_ref().map(|scopes| json(&scopes.texts())).transpose()?;
+            let (is_moved, end) = (to.expires_at.is_some(), micros(to.expires_at.flatten()));
+            let values = params![owner, id, to.name, scopes, to.tier, is_moved, end];
+            execute(connection, sql, values)?;
+            first(connection, select!("WHERE owner = ?1 AND id = ?2"), [owner, &id], read)
         })
         .await
     }

@@ -6,7 +6,7 @@ use super::fixture::{acme, at, at_once, key, rival, user};
 use crate::{
     ErrorKind,
     record::{
-        key::{Key, KeyHash, Kind},
+        key::{Change, Key, KeyHash, Kind},
         scope::Scopes,
     },
     store::Store,
@@ -91,4 +91,29 @@ pub(super) async fn a_taken_identity_is_refused(store: Arc<dyn Store>) {
         assert_eq!(error.kind(), ErrorKind::Internal);
     }
     assert_eq!(store.keys(&acme()).await.unwrap(), [first]);
+}
+
+pub(super) async fn a_change_of_a_key_leaves_the_rest(store: Arc<dyn Store>) {
+    let kept = Key { tier: Some("pro".into()), expires_at: Some(at(90)), ..key(0) };
+    store.insert_key(&kept, None).await.unwrap();
+    let change = |to: Change| {
+        let (store, id) = (store.clone(), kept.id);
+        async move { store.change_key(&acme(), id, &to).await.unwrap() }
+    };
+    assert_eq!(change(Change::default()).await.as_ref(), Some(&kept));
+    let scopes = Scopes::parse(["github"]).unwrap();
+    let (name, tier) = (Some("new".to_owned()), Some("5/min".to_owned()));
+    let to = Change { name, tier, scopes: Some(scopes.clone()), expires_at: Some(None) };
+    let changed = Key {
+        name: "new".into(),
+        tier: Some("5/min".into()),
+        scopes,
+        expires_at: None,
+        ..kept.clone()
+    };
+    assert_eq!(change(to.clone()).await.as_ref(), Some(&changed));
+    assert_eq!(store.key_by_hash(&kept.hash).await.unwrap(), Some(changed));
+    let end = Change { expires_at: Some(Some(at(5))), ..Change::default() };
+    assert_eq!(change(end).await.and_then(|key| key.expires_at), Some(at(5)));
+    assert_eq!(store.change_key(&rival(), kept.id, &to).await.unwrap(), None);
 }

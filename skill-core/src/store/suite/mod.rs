@@ -158,6 +158,7 @@ macro_rules! for_each_store_case {
             idempotency::parallel_repeats_begin_one_run,
             idempotency::the_outcome_outlives_the_run,
             idempotency::the_scope_is_owner_action_and_key,
+            key::a_change_of_a_key_leaves_the_rest,
             key::a_key_reads_back_as_it_was_kept,
             key::a_revoked_key_keeps_its_time,
             key::a_taken_identity_is_refused,

@@ -1,8 +1,14 @@
 //! The *skills* dialect: versioned skills, asynchronous by default, and the conversations that they
 //! make.
 
+mod admin;
 mod agent_webhooks;
-mod answer;
+mod agents;
+mod conversations;
+mod execute;
+mod memories;
+mod messages;
+mod registry;
 mod run;
 mod schedules;
 mod triggers;
@@ -10,7 +16,7 @@ mod triggers;
 use http::StatusCode;
 use skill_core::{ErrorKind, name::Slug};
 
-use super::{Dialect, Facts, Shown, flat};
+use super::{Dialect, Facts, Shown, flat, page};
 use crate::app::route::Route;
 
 /// The dialect of `/api`, `/admin` and `/webhooks/{token}`.
@@ -36,7 +42,20 @@ pub(super) fn of(path: &str) -> &'static Skills {
 
 /// Its routes.
 pub(crate) fn routes() -> impl Iterator<Item = Route> {
-    [schedules::routes(), triggers::routes(), agent_webhooks::routes()].into_iter().flatten()
+    [
+        execute::routes(),
+        registry::routes(),
+        conversations::routes(),
+        messages::routes(),
+        agents::routes(),
+        memories::routes(),
+        admin::routes(),
+        schedules::routes(),
+        triggers::routes(),
+        agent_webhooks::routes(),
+    ]
+    .into_iter()
+    .flatten()
 }
 
 impl Dialect for Skills {

@@ -13,11 +13,11 @@ use skill_core::{
     schedule::{Edit, Wanted},
 };
 
-use super::answer::{accepted, accepted_schema};
+use super::execute::{accepted, accepted_schema};
 use crate::{
     app::Context,
     app::route::{Access, Operation, Route},
-    dialect::headers::idempotency_key,
+    dialect::headers::{REPLAYED, idempotency_key},
     reply::{Failure, Reply},
     request::Members,
 };
@@ -271,7 +271,12 @@ async fn run_now(cx: Context) -> Result<Reply, Failure> {
     cx.members()?.end()?;
     let key = idempotency_key(&cx.headers)?;
     let submitted = cx.app.engine.schedules().run(cx.caller()?, id, key).await?;
-    Ok(accepted(submitted.id, submitted.is_replay))
+    Ok(replayed(accepted(submitted.id.raw()), submitted.is_replay))
+}
+
+/// An answer that may have been given before.
+pub(super) fn replayed(reply: Reply, is_replay: bool) -> Reply {
+    if is_replay { reply.with(REPLAYED, "true") } else { reply }
 }
 
 /// The scheduled job that the path names.

@@ -18,8 +18,9 @@ use skill_core::{
 };
 
 use super::{
-    answer::{accepted, accepted_schema, ended, ended_schema},
-    schedules::{agent, scopes, scopes_schema, slug, version, wrong},
+    execute::{accepted, accepted_schema, ended_schema},
+    run,
+    schedules::{agent, replayed, scopes, scopes_schema, slug, version, wrong},
 };
 use crate::{
     app::Context,
@@ -278,11 +279,12 @@ async fn call(cx: Context) -> Result<Reply, Failure> {
         if let Some(run) = stopping.run_until_cancelled(waiting).await {
             let run = run?;
             if run.execution.state.is_final() {
-                return Ok(ended(&cx, &run, submitted.is_replay));
+                let reply = Reply::raw_json(StatusCode::OK, run::ended(&cx, &run));
+                return Ok(replayed(reply, submitted.is_replay));
             }
         }
     }
-    Ok(accepted(submitted.id, submitted.is_replay))
+    Ok(replayed(accepted(submitted.id.raw()), submitted.is_replay))
 }
 
 /// What a request asks for, and whether it waits for it.

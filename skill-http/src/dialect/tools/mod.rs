@@ -7,7 +7,6 @@ mod executions;
 mod failure;
 mod invoke;
 mod keys;
-mod page;
 mod quotas;
 pub(crate) mod result;
 mod webhooks;
@@ -17,7 +16,7 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 use skill_core::ErrorKind;
 
-use super::{Dialect, Facts, Shown};
+use super::{Dialect, Facts, Shown, page};
 use crate::app::route::Route;
 
 /// The dialect of `/v1/tools`, `/v1/executions`, `/v1/keys`, `/v1/webhooks` and `/v1/quotas`.

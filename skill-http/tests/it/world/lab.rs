@@ -24,6 +24,7 @@ use tokio::sync::watch;
 /// | `panic` | panics |
 /// | `big` | answers with `size` characters |
 /// | `call` | calls `open/get_item` twice |
+/// | `talk` | says something, calls `open/get_item`, and says something again |
 pub(crate) struct Lab {
     info: SkillInfo,
     said: watch::Sender<u8>,
@@ -42,7 +43,7 @@ impl Lab {
             "required": ["do"],
             "properties": {
                 "do": {
-                    "enum": ["echo", "wait", "deaf", "fail", "panic", "big", "call"],
+                    "enum": ["echo", "wait", "deaf", "fail", "panic", "big", "call", "talk"],
                     "description": "What happens",
                 },
                 "size": {"type": "integer", "default": 1},
@@ -105,6 +106,13 @@ impl Skill for Lab {
                     answers.push(context.call(call).await?.data.json()?);
                 }
                 Ok(Value::Array(answers))
+            }
+            Some("talk") => {
+                context.say("Looking it up.").await?;
+                let call = CallRequest::new("open", "get_item")?.param("item", "1");
+                let found = context.call(call).await?.data.json()?;
+                context.say("Found it.").await?;
+                Ok(found)
             }
             _ => Ok(input),
         }

@@ -12,13 +12,13 @@ const MOST: u64 = 100;
 
 /// Which part of a listing is wanted.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) limit: u64,
-    pub(super) offset: u64,
+pub(crate) struct Bounds {
+    pub(crate) limit: u64,
+    pub(crate) offset: u64,
 }
 
 /// Reads `limit` and `offset`.
-pub(super) fn bounds(cx: &Context) -> Result<Bounds, Error> {
+pub(crate) fn bounds(cx: &Context) -> Result<Bounds, Error> {
     let query = cx.query();
     let limit = query.number("limit", 1, MOST)?.unwrap_or(USUAL);
     let offset = query.number("offset", 0, i64::MAX as u64)?.unwrap_or(0);
@@ -27,17 +27,17 @@ pub(super) fn bounds(cx: &Context) -> Result<Bounds, Error> {
 
 /// One page.
 #[derive(Debug)]
-pub(super) struct Page {
-    pub(super) items: Vec<Value>,
-    pub(super) total: u64,
-    pub(super) bounds: Bounds,
+pub(crate) struct Page {
+    pub(crate) items: Vec<Value>,
+    pub(crate) total: u64,
+    pub(crate) bounds: Bounds,
     /// Whether something stands behind it.
-    pub(super) has_more: bool,
+    pub(crate) has_more: bool,
 }
 
 impl Page {
     /// Cuts a page out of everything.
-    pub(super) fn cut<T>(all: &[T], bounds: Bounds, show: impl Fn(&T) -> Value) -> Self {
+    pub(crate) fn cut<T>(all: &[T], bounds: Bounds, show: impl Fn(&T) -> Value) -> Self {
         let skip = usize::try_from(bounds.offset).unwrap_or(usize::MAX);
         let most = usize::try_from(bounds.limit).unwrap_or(usize::MAX);
         let items = all.iter().skip(skip).take(most).map(show).collect();
@@ -46,7 +46,7 @@ impl Page {
     }
 
     /// The page as an answer, its items under `name`.
-    pub(super) fn named(self, name: &str) -> Value {
+    pub(crate) fn named(self, name: &str) -> Value {
         let Bounds { limit, offset } = self.bounds;
         Value::from(Map::from_iter([
             (name.to_owned(), self.items.into()),
@@ -59,7 +59,7 @@ impl Page {
 }
 
 /// Documents the query of a listing.
-pub(super) fn query(operation: Operation) -> Operation {
+pub(crate) fn query(operation: Operation) -> Operation {
     let limit = json!({"type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL});
     operation
         .query("limit", limit)
@@ -67,7 +67,7 @@ pub(super) fn query(operation: Operation) -> Operation {
 }
 
 /// Documents a page of items under `name`.
-pub(super) fn schema(name: &str, item: &Value) -> Value {
+pub(crate) fn schema(name: &str, item: &Value) -> Value {
     let items = json!({"type": "array", "items": item});
     json!({
         "type": "object",
