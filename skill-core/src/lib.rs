@@ -35,6 +35,8 @@ pub mod workflow;
 pub mod queue;
 pub mod connect;
 pub mod webhook;
+pub mod schedule;
+pub mod trigger;
 pub mod reseal;
 pub mod engine;
 

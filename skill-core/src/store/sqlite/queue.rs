@@ -10,9 +10,10 @@ use super::{
     failure::Work,
     finish,
     lease::{self, Known, held, number},
-    repeat,
+    outbox, repeat,
     row::{all, execute, first},
     tally::Session,
+    trigger,
 };
 use crate::{
     error::Result,
@@ -20,6 +21,7 @@ use crate::{
     name::OwnerId,
     record::{
         Sealed,
+        delivery::Announcement,
         execution::{Begun, Execution, State},
         run::{Claim, Claimed, Enqueue, Enqueued, Finished, Lease, Step},
     },
@@ -176,7 +178,7 @@ impl QueueStore for SqliteStore {
     }
 }
 
-fn enqueue(session: &Session, asked: &Enqueue) -> Work<Enqueued> {
+pub(super) fn enqueue(session: &Session, asked: &Enqueue) -> Work<Enqueued> {
     let run = &asked.execution;
     if let Some(idempotency) = &asked.idempotency {
         match repeat::find(session, run, idempotency)? {
@@ -216,6 +218,10 @@ fn enqueue(session: &Session, asked: &Enqueue) -> Work<Enqueued> {
         session.leased.remember(run.id, known);
     }
     keep_bodies(session, row, Some(&asked.work.input), None)?;
+    if let Some(source) = &asked.source {
+        trigger::keep_source(session, row, source)?;
+    }
+    outbox::announce(session, Announcement::of_conversation(&run))?;
     let lease = claimed.map(|(worker, until)| Lease {
         owner: run.owner.clone(),
         id: run.id,
