@@ -1,5 +1,5 @@
 //! Lists the bundled integrations, so that adding a file to `integrations` is all there is to do;
-//! those of `integrations/base` are what others extend.
+//! those of `integrations/base` are what others extend. Commands likewise.
 
 use std::{
     env,
@@ -17,16 +17,27 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("BASES", folder.join("base"), "What declarations extend and that is no integration"),
     ];
     for (name, folder, what) in described {
-        list.push_str(&format!("/// {what}: file name and text.\n"));
-        list.push_str(&format!("const {name}: &[(&str, &str)] = &[\n"));
-        for path in declarations(&folder)? {
-            let file = path.file_name().unwrap_or_default();
-            list.push_str(&format!("    ({file:?}, include_str!({path:?})),\n"));
-        }
-        list.push_str("];\n");
+        list.push_str(&listed(name, &folder, what)?);
     }
-    fs::write(Path::new(&env::var("OUT_DIR")?).join("bundled.rs"), list)?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("bundled.rs"), list)?;
+    let commands = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("commands");
+    println!("cargo::rerun-if-changed={}", commands.display());
+    let list = listed("COMMANDS", &commands, "The bundled commands")?;
+    fs::write(out.join("commands.rs"), list)?;
     Ok(())
+}
+
+/// A constant that holds every declaration of a folder.
+fn listed(name: &str, folder: &Path, what: &str) -> Result<String, std::io::Error> {
+    let mut list = format!("/// {what}: file name and text.\n");
+    list.push_str(&format!("const {name}: &[(&str, &str)] = &[\n"));
+    for path in declarations(folder)? {
+        let file = path.file_name().unwrap_or_default();
+        list.push_str(&format!("    ({file:?}, include_str!({path:?})),\n"));
+    }
+    list.push_str("];\n");
+    Ok(list)
 }
 
 fn declarations(folder: &Path) -> Result<Vec<PathBuf>, std::io::Error> {

@@ -1,5 +1,7 @@
 //! The only place where the parts are wired together.
 
+mod skills;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, fs, io,
@@ -98,6 +100,9 @@ pub(crate) async fn parts(
     let metrics = Metrics::new();
     let transport = ReqwestTransport::new(egress)?;
     let mut builder = Engine::builder(Arc::new(transport));
+    for skill in skills::all(config, home)? {
+        builder = builder.skill(skill);
+    }
     if let Some(place) = key_place(config, home) {
         builder = builder.keep_keys(keep_at(place));
     }
@@ -171,17 +176,21 @@ pub(crate) fn integrations(
     Ok(by_slug.into_values().collect())
 }
 
-/// The operator's own declarations: path and text.
+/// The operator's own declarations of integrations: path and text.
 pub(crate) fn declarations(config: &Config, home: &Home) -> anyhow::Result<Vec<(String, String)>> {
-    let standard = home.integrations();
-    let directory = config.integrations.directory.as_deref();
-    let entries = match fs::read_dir(directory.unwrap_or(&standard)) {
+    files(config.integrations.directory.as_deref(), &home.integrations())
+}
+
+/// The declarations in a directory that has to be there, or else in one that may be: path and text.
+fn files(named: Option<&Path>, standard: &Path) -> anyhow::Result<Vec<(String, String)>> {
+    let directory = named.unwrap_or(standard);
+    let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
-        Err(error) if directory.is_none() && error.kind() == io::ErrorKind::NotFound => {
+        Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {
             return Ok(Vec::new());
         }
         Err(error) => {
-            let directory = directory.unwrap_or(&standard).display();
+            let directory = directory.display();
             return Err(error).with_context(|| format!("the directory {directory} cannot be read"));
         }
     };

@@ -23,6 +23,8 @@ pub mod artifact;
 pub mod endpoint;
 pub mod integration;
 pub mod skill;
+#[cfg(all(feature = "command", target_os = "linux"))]
+pub mod command;
 pub mod catalog;
 pub mod access;
 pub mod link;
@@ -33,6 +35,7 @@ pub mod executor;
 pub mod queue;
 pub mod connect;
 pub mod webhook;
+pub mod builtin;
 pub mod reseal;
 pub mod engine;
 

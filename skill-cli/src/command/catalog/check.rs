@@ -3,7 +3,9 @@
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
-use serde_json::json;
+use serde_json::{Value, json};
+#[cfg(target_os = "linux")]
+use skill_core::command;
 use skill_core::{
     declaration::Problem,
     integration::{Overrides, declared},
@@ -14,7 +16,7 @@ use crate::context::{Context, Global};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
-    /// The files: declarations in TOML, named after their integrations
+    /// The files: declarations in TOML of integrations, named after them, or of commands
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -27,14 +29,10 @@ impl Check {
             let name = path.display().to_string();
             let text = fs::read_to_string(path);
             let text = text.with_context(|| format!("{name} cannot be read"))?;
-            match declared(&name, &text, &Overrides::default()) {
-                Ok(made) => {
-                    let (count, proven) = (made.endpoints().count(), verified(&*made));
-                    let said = proven.unwrap_or("not said how far proven");
-                    lines.push(format!("{name}: good, {count} endpoints, {said}"));
-                    files.push(json!({
-                        "file": name, "problems": [], "endpoint_count": count, "verified": proven,
-                    }));
+            match checked(&name, &text) {
+                Ok((line, shown)) => {
+                    lines.push(line);
+                    files.push(shown);
                 }
                 Err(problems) => {
                     is_good = false;
@@ -50,4 +48,23 @@ impl Check {
         output.show(&json!({ "files": files }), || lines.join("\n"))?;
         Ok(code(is_good))
     }
+}
+
+/// What is good about a declaration: in a line, and as JSON.
+fn checked(name: &str, text: &str) -> Result<(String, Value), Vec<Problem>> {
+    #[cfg(target_os = "linux")]
+    if command::is_command(text) {
+        let declared = command::Declaration::read(name, text)?;
+        let (command, program) = (declared.name().as_str(), declared.program());
+        let line = format!("{name}: good, the command {command} of the program {program}");
+        return Ok((line, json!({ "file": name, "problems": [], "command": command })));
+    }
+    let made = declared(name, text, &Overrides::default())?;
+    let (count, proven) = (made.endpoints().count(), verified(&*made));
+    let said = proven.unwrap_or("not said how far proven");
+    let line = format!("{name}: good, {count} endpoints, {said}");
+    let shown = json!({
+        "file": name, "problems": [], "endpoint_count": count, "verified": proven,
+    });
+    Ok((line, shown))
 }
