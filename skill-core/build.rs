@@ -1,5 +1,6 @@
 //! Lists the bundled integrations, so that adding a file to `integrations` is all there is to do;
-//! those of `integrations/base` are what others extend. The bundled skills in `skills` likewise.
+//! those of `integrations/base` are what others extend. The bundled skills in `skills` and the commands
+//! in `commands` likewise.
 
 use std::{
     env,
@@ -17,27 +18,36 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("BASES", folder.join("base"), "What declarations extend and that is no integration"),
     ];
     for (name, folder, what) in described {
-        list.push_str(&format!("/// {what}: file name and text.\n"));
-        list.push_str(&format!("const {name}: &[(&str, &str)] = &[\n"));
-        for path in files(&folder, ".toml")? {
-            let file = path.file_name().unwrap_or_default();
-            list.push_str(&format!("    ({file:?}, include_str!({path:?})),\n"));
-        }
-        list.push_str("];\n");
+        list.push_str(&listed(name, (&folder, ".toml"), what)?);
     }
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("bundled.rs"), list)?;
-    let skills = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("skills");
-    println!("cargo::rerun-if-changed={}", skills.display());
-    let mut list = String::from("/// The bundled documents: file name and text.\n");
-    list.push_str("const DOCUMENTS: &[(&str, &str)] = &[\n");
-    for path in files(&skills, ".arazzo.yaml")? {
+    let others = [
+        ("workflows.rs", "DOCUMENTS", ("skills", ".arazzo.yaml"), "The bundled documents"),
+        ("commands.rs", "COMMANDS", ("commands", ".toml"), "The bundled commands"),
+    ];
+    for (file, name, (folder, end), what) in others {
+        let folder = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join(folder);
+        println!("cargo::rerun-if-changed={}", folder.display());
+        fs::write(out.join(file), listed(name, (&folder, end), what)?)?;
+    }
+    Ok(())
+}
+
+/// A constant that holds every file of a folder whose name ends so.
+fn listed(
+    name: &str,
+    (folder, end): (&Path, &str),
+    what: &str,
+) -> Result<String, std::io::Error> {
+    let mut list = format!("/// {what}: file name and text.\n");
+    list.push_str(&format!("const {name}: &[(&str, &str)] = &[\n"));
+    for path in files(folder, end)? {
         let file = path.file_name().unwrap_or_default();
         list.push_str(&format!("    ({file:?}, include_str!({path:?})),\n"));
     }
     list.push_str("];\n");
-    fs::write(out.join("workflows.rs"), list)?;
-    Ok(())
+    Ok(list)
 }
 
 /// The files of a folder whose name ends so.

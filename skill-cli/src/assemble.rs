@@ -1,5 +1,7 @@
 //! The only place where the parts are wired together.
 
+pub(crate) mod skills;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, fs, io,
@@ -27,7 +29,6 @@ use skill_core::{
     store::sqlite::SqliteStore,
     transport::{ReqwestTransport, egress::Egress},
     webhook,
-    workflow::{self, Document, Loaded},
 };
 use skill_http::{Dialects, Metrics, Server, Settings};
 use url::Url;
@@ -90,7 +91,7 @@ pub(crate) async fn parts(
     (public, workers): (Url, Workers),
 ) -> anyhow::Result<Parts> {
     let integrations = integrations(config, home)?;
-    let skills = skills(config, home, &integrations)?;
+    let skills = skills::all(config, home, &integrations)?;
     let egress = Egress::new(config.egress.allow.clone());
     tell_closed_doors(config, &egress);
     home.prepare()?;
@@ -103,8 +104,8 @@ pub(crate) async fn parts(
     if let Some(place) = key_place(config, home) {
         builder = builder.keep_keys(keep_at(place));
     }
-    for loaded in skills {
-        builder = builder.skill(loaded.skill);
+    for skill in skills {
+        builder = builder.skill(skill);
     }
     let engine = builder
         .store(Arc::new(store), keyring)
@@ -176,7 +177,7 @@ pub(crate) fn integrations(
     Ok(by_slug.into_values().collect())
 }
 
-/// The operator's own declarations: path and text.
+/// The operator's own declarations of integrations: path and text.
 pub(crate) fn declarations(config: &Config, home: &Home) -> anyhow::Result<Vec<(String, String)>> {
     let standard = home.integrations();
     let directory = config.integrations.directory.as_deref();
@@ -207,38 +208,6 @@ fn files(
         Ok((path.display().to_string(), text))
     };
     paths.into_iter().map(read).collect()
-}
-
-/// Every skill that is a document: the bundled ones, and the operator's own in their place or beside
-/// them.
-///
-/// # Errors
-/// Every problem of the operator's own, with file and line.
-pub(crate) fn skills(
-    config: &Config,
-    home: &Home,
-    integrations: &[Arc<dyn Integration>],
-) -> anyhow::Result<Vec<Loaded>> {
-    let own = workflow::load(&documents(config, home)?, integrations).map_err(|problems| {
-        let failure = Failure::new("the skills cannot be loaded");
-        problems.iter().fold(failure, |all, one| all.detail(one.to_string()))
-    })?;
-    let (mut bundled, problems) = workflow::bundled(integrations);
-    for problem in problems {
-        tracing::warn!("a bundled skill does not fit your integrations and is left out: {problem}");
-    }
-    let name = |loaded: &Loaded| (loaded.skill.info().action(), loaded.skill.info().version);
-    bundled.retain(|loaded| own.iter().all(|other| name(other) != name(loaded)));
-    bundled.extend(own);
-    Ok(bundled)
-}
-
-/// The operator's own documents.
-pub(crate) fn documents(config: &Config, home: &Home) -> anyhow::Result<Vec<Document>> {
-    let standard = home.skills();
-    let directory = config.skills.directory.as_deref();
-    let files = files((directory, &standard), Document::is_named)?;
-    Ok(files.into_iter().map(|(file, text)| Document { file, text }).collect())
 }
 
 /// What the configuration says instead of the declarations, by slug.

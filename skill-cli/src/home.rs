@@ -60,6 +60,12 @@ impl Home {
         self.0.join("skills")
     }
 
+    /// The operator's own commands.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn commands(&self) -> PathBuf {
+        self.0.join("commands")
+    }
+
     /// Makes the directory, for its owner alone.
     pub(crate) fn prepare(&self) -> anyhow::Result<()> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.0);

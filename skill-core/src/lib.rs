@@ -23,6 +23,8 @@ pub mod artifact;
 pub mod endpoint;
 pub mod integration;
 pub mod skill;
+#[cfg(all(feature = "command", target_os = "linux"))]
+pub mod command;
 pub mod catalog;
 pub mod access;
 pub mod link;
@@ -37,6 +39,7 @@ pub mod connect;
 pub mod webhook;
 pub mod schedule;
 pub mod trigger;
+pub mod builtin;
 pub mod reseal;
 pub mod engine;
 

@@ -45,7 +45,11 @@ impl Backup {
             return Err(Failure::usage(message).into());
         }
         let config = &context.loaded.config;
-        let own = [config.integrations.directory.clone(), config.skills.directory.clone()];
+        let own = [
+            (config.integrations.directory.clone(), "integrations"),
+            (config.skills.directory.clone(), "skills"),
+            (config.commands.directory.clone(), "commands"),
+        ];
         let (file, with_key, from) = (self.file.clone(), self.with_key, home.clone());
         let work = move || copy(&from, &file, own, with_key);
         let (manifest, bytes, files) = tokio::task::spawn_blocking(work).await??;
@@ -74,7 +78,7 @@ impl Backup {
 fn copy(
     home: &Home,
     file: &Path,
-    [integrations, skills]: [Option<PathBuf>; 2],
+    own: [(Option<PathBuf>, &str); 3],
     with_key: bool,
 ) -> anyhow::Result<(Manifest, u64, usize)> {
     if !home.database().try_exists()? {
@@ -99,10 +103,12 @@ fn copy(
             );
         }
     }
-    let mut rest = below(&integrations.unwrap_or_else(|| home.integrations()), "integrations", 1)?;
-    rest.retain(|(name, _)| name.ends_with(".toml"));
-    let documents = below(&skills.unwrap_or_else(|| home.skills()), "skills", 1)?;
-    rest.extend(documents.into_iter().filter(|(name, _)| Document::is_named(name)));
+    let mut rest = Vec::new();
+    for (directory, name) in own {
+        let directory = directory.unwrap_or_else(|| home.path().join(name));
+        rest.extend(below(&directory, name, 1)?);
+    }
+    rest.retain(|(name, _)| name.ends_with(".toml") || Document::is_named(name));
     rest.push(("skill.toml".to_owned(), home.path().join("skill.toml")));
     if with_key {
         rest.push(("seal.key".to_owned(), home.seal_key()));

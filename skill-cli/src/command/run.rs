@@ -193,8 +193,7 @@ struct Known {
 fn find(config: &Config, action: &str) -> anyhow::Result<Option<Known>> {
     let home = Home::of(config);
     let integrations = assemble::integrations(config, &home)?;
-    let skills = assemble::skills(config, &home, &integrations)?;
-    let skills = skills.into_iter().map(|loaded| loaded.skill);
+    let skills = assemble::skills::all(config, &home, &integrations)?;
     let catalog = Catalog::build(integrations, skills)?;
     let known = match action.split_once('/') {
         None => catalog.tool(action).map(|tool| Known {

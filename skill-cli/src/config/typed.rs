@@ -59,6 +59,8 @@ pub(crate) struct Config {
     pub(crate) plans: BTreeMap<String, Plan>,
     /// Calls per minute by tier.
     pub(crate) tiers: BTreeMap<String, u32>,
+    /// Local programs.
+    pub(crate) commands: Commands,
     /// Integrations.
     pub(crate) integrations: Integrations,
     /// Skills that are documents.
@@ -220,6 +222,27 @@ pub(crate) struct Plan {
     pub(crate) keys: Option<u32>,
 }
 
+/// Local programs that callers may run.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Commands {
+    /// Which of the declared ones, by name.
+    pub(crate) enabled: Vec<String>,
+    /// Where the operator's own declarations lie.
+    pub(crate) directory: Option<PathBuf>,
+    /// What callers may name paths below of.
+    pub(crate) roots: Vec<PathBuf>,
+    /// Where programs are looked for.
+    pub(crate) path: Vec<PathBuf>,
+    /// What all of them may read besides.
+    pub(crate) read: Vec<PathBuf>,
+    /// The user and the group that they run as.
+    #[serde(default, deserialize_with = "user")]
+    pub(crate) user: Option<(u32, u32)>,
+    /// How many run at once.
+    pub(crate) at_once: NonZero<usize>,
+}
+
 /// Integrations.
 #[derive(Clone, Deserialize)]
 pub(crate) struct Integrations {
@@ -287,4 +310,14 @@ fn web_url<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Url>, D::Error> 
 fn host_ports<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<HostPort>, D::Error> {
     let texts = Vec::<String>::deserialize(from)?;
     texts.iter().map(|text| HostPort::parse(text).map_err(D::Error::custom)).collect()
+}
+
+fn user<'de, D: Deserializer<'de>>(from: D) -> Result<Option<(u32, u32)>, D::Error> {
+    let text = String::deserialize(from)?;
+    let numbers = text
+        .split_once(':')
+        .and_then(|(user, group)| Some((user.parse::<u32>().ok()?, group.parse::<u32>().ok()?)));
+    let numbers = numbers.filter(|(user, group)| *user != 0 && *group != 0);
+    let expected = "expected the numbers of a user and a group that are not root's: \"994:994\"";
+    numbers.map(Some).ok_or_else(|| D::Error::custom(expected))
 }

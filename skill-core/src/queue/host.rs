@@ -1,5 +1,7 @@
 //! What the engine does for a running skill.
 
+mod once;
+
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -8,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use self::once::{Mark, unknown};
 use super::{
     attempt::Attempt,
     journal::{Frame, Journal, Past, Turn, working},
@@ -19,13 +22,15 @@ use crate::{
     catalog::Action,
     clock::{Deadline, Stopwatch},
     error::{Error, ErrorKind, Result, Retry},
-    executor::{Gate, Sending},
+    executor::Sending,
     id::ExecutionId,
+    name::{Slug, Version},
     record::{
         execution::{Execution, Recorded, State, Timing},
         scope::Scope,
     },
     skill::{Host, RunInfo, Skill, SkillContext, StepName, Work},
+    transport::{Outgoing, Response},
 };
 
 /// A sleep that is longer takes no worker.
@@ -99,8 +104,7 @@ impl SkillHost {
                     "a call of `{action}` was cut with its process: it may have taken effect, \
                      and was not repeated"
                 );
-                let error = Error::new(ErrorKind::OutcomeUnknown, message);
-                return Err(self.attempt().refuse(error.detail("reason", "outcome_unknown")));
+                return Err(self.attempt().refuse(unknown(message)));
             }
             Past::None => {}
         }
@@ -414,6 +418,30 @@ impl Host for SkillHost {
         done
     }
 
+    async fn once(&self, name: &StepName, work: Work<'_>) -> Result<Value> {
+        let turn = self.journal.take(&self.frame, name.as_str().to_owned(), false)?;
+        let done = self.did_once(&turn, work).await;
+        turn.end();
+        done
+    }
+
+    async fn fetch(&self, request: Outgoing, timeout: Duration) -> Result<Response> {
+        self.journal.check()?;
+        let attempt = self.attempt();
+        let deadline = attempt.deadline.within(timeout);
+        attempt.shared.executor.transport.send(request, deadline).await
+    }
+
+    fn find(&self, category: &Slug, version: Version, name: &Slug) -> Option<Arc<dyn Skill>> {
+        let attempt = self.attempt();
+        let skill = attempt.shared.executor.catalog.load().skill(category, version, name).cloned();
+        let may_call = |skill: &Arc<dyn Skill>| {
+            let intent = Intent { scope: Scope::Action(skill.info().action()), class: None };
+            authorize(attempt.admitted.caller(), &intent).allowed().is_ok()
+        };
+        skill.filter(may_call)
+    }
+
     async fn call(&self, call: CallRequest) -> Result<Reply> {
         let target = self.attempt().shared.executor.catalog.load().action(&call.action);
         let is_skill = matches!(target, Some(Action::Skill(_)));
@@ -450,29 +478,5 @@ impl Host for SkillHost {
 
     fn cancelled(&self) -> CancellationToken {
         self.attempt().held.token().clone()
-    }
-}
-
-/// Stands in front of the first byte of a call that must not be made twice: from here on the
-/// journal says that it may have happened.
-struct Mark<'a> {
-    journal: &'a Journal,
-    turn: &'a Turn,
-    may_repeat: bool,
-}
-
-#[async_trait]
-impl Gate for Mark<'_> {
-    async fn pass(&self) -> Result<()> {
-        self.journal.attempt.check()?;
-        if self.may_repeat {
-            return Ok(());
-        }
-        self.journal.note(self.turn, None).await?;
-        let may_send = self.journal.attempt.check();
-        if may_send.is_err() {
-            self.journal.note(self.turn, Some(&Written::Open)).await?;
-        }
-        may_send
     }
 }

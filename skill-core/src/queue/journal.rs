@@ -83,6 +83,11 @@ impl Turn {
         self.position + 1
     }
 
+    /// What the step is called.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Waits until no other step is under way but such as sleep themselves.
     pub(super) async fn rest(&mut self) {
         let (_, notify) = &*self.frame.0;

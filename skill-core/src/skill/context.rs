@@ -8,11 +8,13 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::Skill;
 use crate::{
     call::{CallRequest, Reply},
     error::{Error, ErrorKind, Result},
     id::ExecutionId,
-    name::{ActionName, OwnerId, UserId, Version},
+    name::{ActionName, OwnerId, Slug, UserId, Version},
+    transport::{Outgoing, Response},
 };
 
 /// The longest name of a step, in characters.
@@ -88,6 +90,13 @@ pub trait Host: fmt::Debug + Send + Sync + 'static {
     /// Takes the next position for a step of this name. Returns the value that an earlier attempt
     /// recorded there, or does the work and records its value, durably.
     async fn step(&self, name: &StepName, work: Work<'_>) -> Result<Value>;
+    /// As `step`, for work that must not be done twice: that it begins is on disk before it does,
+    /// and a later attempt that finds no end ends the run.
+    async fn once(&self, name: &StepName, work: Work<'_>) -> Result<Value>;
+    /// Sends a request to where the egress rules let it go, without any credential.
+    async fn fetch(&self, request: Outgoing, timeout: Duration) -> Result<Response>;
+    /// Finds a skill of the catalogue that the run's key may call.
+    fn find(&self, category: &Slug, version: Version, name: &Slug) -> Option<Arc<dyn Skill>>;
     /// Calls an action with the run's own key, scopes, limits and deadline, as a step.
     async fn call(&self, call: CallRequest) -> Result<Reply>;
     /// Waits, as a step: a short while in place, a long one by suspending the run. The time that
@@ -169,15 +178,67 @@ impl SkillContext {
         F: Future<Output = Result<T>> + Send,
     {
         let name = StepName::parse(name)?;
-        let work = Box::pin(async move {
-            let value = work().await?;
-            serde_json::to_value(&value).map_err(Error::internal)
-        });
-        let value = self.host.step(&name, work).await?;
-        serde_json::from_value(value).map_err(|cause| {
-            let message = format!("the value of step `{}` is of another type", name.as_str());
-            Error::new(ErrorKind::ActionFailed, message).with("cause", cause)
-        })
+        let value = self.host.step(&name, written(work)).await?;
+        read(&name, value)
+    }
+
+    /// Runs `work` at most once, as a step: for what must not happen twice, and cannot be told
+    /// apart from a repeat where it happens. It is on disk that it begins before it does.
+    ///
+    /// An error whose [`retry_state`](Error::retry_state) says that something may have happened
+    /// becomes [`ErrorKind::OutcomeUnknown`]; after any other one a later attempt may do it.
+    ///
+    /// ```
+    /// use serde_json::Value;
+    /// use skill_core::{Result, skill::SkillContext};
+    ///
+    /// async fn launch(context: SkillContext, _: Value) -> Result<u32> {
+    ///     context.once("ignite", || async { Ok(1) }).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorKind::OutcomeUnknown`] when an earlier attempt was cut while it did the work, which
+    /// ends the run; otherwise as [`step`](Self::step).
+    pub async fn once<T, F>(&self, name: &str, work: impl FnOnce() -> F + Send) -> Result<T>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Future<Output = Result<T>> + Send,
+    {
+        let name = StepName::parse(name)?;
+        let value = self.host.once(&name, written(work)).await?;
+        read(&name, value)
+    }
+
+    /// Sends a request to an outside address that the egress rules admit: what a skill was given,
+    /// with no connection and no credential. It is no step: call it inside of one, and record what
+    /// matters of the answer. Redirects are not followed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use serde_json::Value;
+    /// use skill_core::{Error, Result, skill::SkillContext, transport::Outgoing};
+    ///
+    /// async fn is_there(context: SkillContext, _: Value) -> Result<bool> {
+    ///     let url = "https://example.com/".parse().map_err(Error::internal)?;
+    ///     let work = || async {
+    ///         let answer = context.fetch(Outgoing::get(url), Duration::from_secs(5)).await?;
+    ///         Ok(answer.status.is_success())
+    ///     };
+    ///     context.step("look", work).await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Transport::send`](crate::transport::Transport::send); those of [`SkillContext`].
+    pub async fn fetch(&self, request: Outgoing, timeout: Duration) -> Result<Response> {
+        self.host.fetch(request, timeout).await
+    }
+
+    /// Finds a skill of the catalogue, as far as the key that asked for the run may call it;
+    /// `v1` stands for the newest active `v1.x`.
+    pub fn find(&self, category: &Slug, version: Version, name: &Slug) -> Option<Arc<dyn Skill>> {
+        self.host.find(category, version, name)
     }
 
     /// Calls an action, as a step: an endpoint or another skill, with the scopes and the limits
@@ -234,4 +295,24 @@ impl SkillContext {
     pub fn cancelled(&self) -> CancellationToken {
         self.host.cancelled()
     }
+}
+
+/// Work whose value is JSON.
+fn written<'a, T, F>(work: impl FnOnce() -> F + Send + 'a) -> Work<'a>
+where
+    T: Serialize,
+    F: Future<Output = Result<T>> + Send + 'a,
+{
+    Box::pin(async move {
+        let value = work().await?;
+        serde_json::to_value(&value).map_err(Error::internal)
+    })
+}
+
+/// The value of a step as the type that it has to be.
+fn read<T: DeserializeOwned>(name: &StepName, value: Value) -> Result<T> {
+    serde_json::from_value(value).map_err(|cause| {
+        let message = format!("the value of step `{}` is of another type", name.as_str());
+        Error::new(ErrorKind::ActionFailed, message).with("cause", cause)
+    })
 }

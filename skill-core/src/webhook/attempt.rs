@@ -163,7 +163,7 @@ impl Deliverer {
         let url = Url::parse(to.url()).map_err(Error::internal)?;
         let mut request = Outgoing::new(Method::POST, url);
         let seconds = self.webhooks.clock.now().as_second();
-        request.headers = sign::headers((delivery.id, seconds), &body, secrets)?;
+        request.headers = sign::headers((&delivery.id.to_string(), seconds), &body, secrets)?;
         request.body = Payload::Bytes(body);
         Ok(request)
     }

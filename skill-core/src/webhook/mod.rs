@@ -9,7 +9,7 @@ mod check;
 mod deliver;
 mod payload;
 mod settings;
-mod sign;
+pub(crate) mod sign;
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     error::{Error, Result},
-    id::{self, DeliveryId},
+    id,
 };
 
 /// What a secret begins with; base64 follows.
@@ -45,7 +45,7 @@ fn standard(secret: &SecretString) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 /// Says what is wrong with a secret that somebody brings.
-pub(super) fn check_secret(secret: &SecretString) -> Result<(), String> {
+pub(crate) fn check_secret(secret: &SecretString) -> Result<(), String> {
     let expected = || format!("expected {PREFIX} and the base64 of 24 to 64 bytes");
     standard(secret).map(drop).ok_or_else(expected)
 }
@@ -80,8 +80,8 @@ pub(crate) fn fresh_secret() -> Result<SecretString> {
 
 /// The headers of a message that is sent at `seconds`, signed with each of `secrets`, the present
 /// one first.
-pub(super) fn headers(
-    (id, seconds): (DeliveryId, i64),
+pub(crate) fn headers(
+    (id, seconds): (&str, i64),
     body: &[u8],
     secrets: &[SecretString],
 ) -> Result<HeaderMap> {
@@ -89,7 +89,7 @@ pub(super) fn headers(
         bytes(secret).ok_or_else(|| Error::internal("a webhook's secret cannot be used"))
     });
     let keys = keys.collect::<Result<Vec<_>>>()?;
-    let (id, seconds) = (id.to_string(), seconds.to_string());
+    let seconds = seconds.to_string();
     let head = format!("{id}.{seconds}.");
     let signed = keys.iter().map(|key| Ok(STANDARD.encode(mac(key, &[head.as_bytes(), body])?)));
     let signed = signed.collect::<Result<Vec<_>>>()?;
@@ -100,7 +100,7 @@ pub(super) fn headers(
     for (name, value) in [
         ("content-type", "application/json"),
         ("user-agent", concat!("skill/", env!("CARGO_PKG_VERSION"))),
-        ("webhook-id", &id),
+        ("webhook-id", id),
         ("webhook-timestamp", &seconds),
         ("webhook-signature", &signatures),
         ("x-webhook-signature", &plain),
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn every_secret_signs_and_the_present_one_comes_first() {
-        let id = DeliveryId::fresh(jiff::Timestamp::UNIX_EPOCH).unwrap();
+        let id = "msg_1";
         let secrets = [fresh_secret().unwrap(), fresh_secret().unwrap()];
         let both = headers((id, 7), b"{}", &secrets).unwrap();
         let one = headers((id, 7), b"{}", &secrets[..1]).unwrap();

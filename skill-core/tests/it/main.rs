@@ -6,6 +6,8 @@ mod action_limits;
 mod architecture;
 mod artifact;
 mod call;
+#[cfg(all(feature = "command", target_os = "linux"))]
+mod commands;
 mod connect;
 mod fixture;
 mod history;

@@ -14,6 +14,7 @@ use skill_core::{
     name::{OwnerId, Slug, Version},
     record::{execution::Class, scope::Scope},
     skill::{self, Host, RunInfo, Skill, SkillContext, StepName, Work},
+    transport::{Outgoing, Response},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -173,6 +174,15 @@ impl Host for Idle {
     }
     async fn step(&self, _: &StepName, work: Work<'_>) -> Result<Value> {
         work.await
+    }
+    async fn once(&self, _: &StepName, work: Work<'_>) -> Result<Value> {
+        work.await
+    }
+    async fn fetch(&self, _: Outgoing, _: Duration) -> Result<Response> {
+        unreachable!("it fetches nothing")
+    }
+    fn find(&self, _: &Slug, _: Version, _: &Slug) -> Option<Arc<dyn Skill>> {
+        None
     }
     async fn call(&self, _: CallRequest) -> Result<Reply> {
         unreachable!("it calls nothing")

@@ -2,6 +2,7 @@
 
 mod calls;
 mod file;
+mod once;
 mod order;
 mod say;
 mod sleep;

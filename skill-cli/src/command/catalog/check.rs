@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
+#[cfg(target_os = "linux")]
+use skill_core::command;
 use skill_core::{
     declaration::Problem,
     integration::{Overrides, declared},
@@ -23,8 +25,8 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Check {
-    /// The files: declarations in TOML, named after their integrations, and documents of skills
-    /// (*.arazzo.yaml, *.arazzo.json)
+    /// The files: declarations in TOML of integrations, named after them, or of commands, and documents
+    /// of skills (*.arazzo.yaml, *.arazzo.json)
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -47,14 +49,10 @@ impl Check {
                 lines.extend(said);
                 continue;
             }
-            match declared(&name, &text, &Overrides::default()) {
-                Ok(made) => {
-                    let (count, proven) = (made.endpoints().count(), verified(&*made));
-                    let said = proven.unwrap_or("not said how far proven");
-                    lines.push(format!("{name}: good, {count} endpoints, {said}"));
-                    files.push(json!({
-                        "file": name, "problems": [], "endpoint_count": count, "verified": proven,
-                    }));
+            match checked(&name, &text) {
+                Ok((line, shown)) => {
+                    lines.push(line);
+                    files.push(shown);
                 }
                 Err(problems) => {
                     is_good = false;
@@ -107,4 +105,23 @@ fn skills(file: &str, loaded: Result<Vec<Loaded>, Vec<Problem>>) -> (Value, Vec<
     let names = names.collect::<Vec<_>>();
     let line = format!("{file}: good, {}", names.join(", "));
     (json!({ "file": file, "problems": [], "skills": names }), vec![line])
+}
+
+/// What is good about a declaration: in a line, and as JSON.
+fn checked(name: &str, text: &str) -> Result<(String, Value), Vec<Problem>> {
+    #[cfg(target_os = "linux")]
+    if command::is_command(text) {
+        let declared = command::Declaration::read(name, text)?;
+        let (command, program) = (declared.name().as_str(), declared.program());
+        let line = format!("{name}: good, the command {command} of the program {program}");
+        return Ok((line, json!({ "file": name, "problems": [], "command": command })));
+    }
+    let made = declared(name, text, &Overrides::default())?;
+    let (count, proven) = (made.endpoints().count(), verified(&*made));
+    let said = proven.unwrap_or("not said how far proven");
+    let line = format!("{name}: good, {count} endpoints, {said}");
+    let shown = json!({
+        "file": name, "problems": [], "endpoint_count": count, "verified": proven,
+    });
+    Ok((line, shown))
 }

@@ -50,7 +50,7 @@ fn skills(
     integrations: &[Arc<dyn Integration>],
 ) -> anyhow::Result<(Vec<Value>, Vec<Vec<String>>)> {
     let (mut items, mut rows) = (Vec::new(), Vec::new());
-    for loaded in assemble::skills(config, &Home::of(config), integrations)? {
+    for loaded in assemble::skills::workflows(config, &Home::of(config), integrations)? {
         let info = loaded.skill.info();
         let name = format!("{}/{}/{}", info.category, info.version, info.name);
         let tool = match (&info.tool.id, info.tool.is_hidden) {

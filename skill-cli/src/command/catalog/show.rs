@@ -60,7 +60,7 @@ impl Show {
 fn skill(config: &Config, name: &str) -> anyhow::Result<(Value, String)> {
     let home = Home::of(config);
     let integrations = assemble::integrations(config, &home)?;
-    let mut all = assemble::skills(config, &home, &integrations)?.into_iter();
+    let mut all = assemble::skills::workflows(config, &home, &integrations)?.into_iter();
     let found = all.find(|loaded| {
         let info = loaded.skill.info();
         format!("{}/{}/{}", info.category, info.version, info.name) == name
@@ -71,7 +71,7 @@ fn skill(config: &Config, name: &str) -> anyhow::Result<(Value, String)> {
     };
     let found = found.ok_or_else(unknown)?;
     let info = found.skill.info();
-    let own = assemble::documents(config, &home)?;
+    let own = assemble::skills::documents(config, &home)?;
     let mut documents = own.into_iter().chain(workflow::bundled_documents());
     let document = documents.find(|document| document.file == found.file);
     let text = document.map(|document| document.text).unwrap_or_default();

@@ -144,7 +144,7 @@ async fn look(loaded: &Loaded, findings: &mut Findings) {
         Err(error) => findings.failed("integrations", error, "mend the file, or take it away"),
     }
     if let Ok(integrations) = &integrations {
-        match assemble::skills(config, &home, integrations) {
+        match assemble::skills::all(config, &home, integrations) {
             Ok(all) => findings.fine("skills", format!("{} of them load", all.len())),
             Err(error) => findings.failed("skills", &error, "mend the file, or take it away"),
         }
