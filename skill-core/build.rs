@@ -35,11 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// A constant that holds every file of a folder whose name ends so.
-fn listed(
-    name: &str,
-    (folder, end): (&Path, &str),
-    what: &str,
-) -> Result<String, std::io::Error> {
+fn listed(name: &str, (folder, end): (&Path, &str), what: &str) -> Result<String, std::io::Error> {
     let mut list = format!("/// {what}: file name and text.\n");
     list.push_str(&format!("const {name}: &[(&str, &str)] = &[\n"));
     for path in files(folder, end)? {

@@ -119,8 +119,9 @@ pub(crate) async fn drain(file: &Path, time: Duration, runs: u64) -> Outcome {
     }
     let per_s = rate(runs, begun);
     let per_commit = (runs as f64 / (store.commits() - commits) as f64).round();
+    let cpu_us = ((self::cpu()? - cpu) * 1e6 / runs as f64).round();
     print(&json!({ "queue": "skill", "what": "drain", "jobs": runs, "jobs_per_s": per_s,
-        "jobs_per_commit": per_commit, "cpu_us": ((self::cpu()? - cpu) * 1e6 / runs as f64).round() }));
+        "jobs_per_commit": per_commit, "cpu_us": cpu_us }));
     latency(&busy, time).await?;
     busy.stop().await;
     Ok(())

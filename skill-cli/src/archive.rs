@@ -196,7 +196,7 @@ fn known(path: &Path) -> Option<String> {
     let is_known = match parts[..] {
         [MANIFEST | "skill.db" | "skill.toml" | "seal.key"] => true,
         ["artifacts", owner, run, id] => [owner, run, id].into_iter().all(is_plain),
-        ["integrations", file] => file.strip_suffix(".toml").is_some_and(is_plain),
+        ["integrations" | "commands", file] => file.strip_suffix(".toml").is_some_and(is_plain),
         ["skills", file] => {
             let stem = file.rsplit_once(".arazzo.").map(|(stem, _)| stem);
             Document::is_named(file) && stem.is_some_and(is_plain)

@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     command::{
         app, audit, backup, call, catalog, completions, config, connect, connection, connections,
-        demo, doctor, key, plan, restore, return_url, revoke_everything, run, runs, schedules, seal,
-        serve, setup, tools, triggers, webhooks,
+        demo, doctor, key, plan, restore, return_url, revoke_everything, run, runs, schedules,
+        seal, serve, setup, tools, triggers, webhooks,
     },
     context::Global,
 };

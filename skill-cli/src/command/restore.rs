@@ -176,7 +176,15 @@ impl Staging {
     /// Moves everything to its place, the store last: before that there is none. What lies there
     /// already stays, so that a key or a configuration that was put there is the one in force.
     fn settle(&self, home: &Home) -> anyhow::Result<()> {
-        let names = ["seal.key", "skill.toml", "integrations", "skills", "commands", "artifacts", "skill.db"];
+        let names = [
+            "seal.key",
+            "skill.toml",
+            "integrations",
+            "skills",
+            "commands",
+            "artifacts",
+            "skill.db",
+        ];
         let settle = |name: &str| -> io::Result<()> {
             let (from, to) = (self.0.join(name), home.path().join(name));
             if !from.try_exists()? || to.try_exists()? {

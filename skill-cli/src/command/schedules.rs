@@ -77,14 +77,20 @@ impl Schedules {
         match self {
             Self::List(_) => output.show(answer, || {
                 let columns = [
-                    "id", "skill_category", "skill_name", "cron_expression", "next_run_at",
-                    "last_due_at", "last_error", "disabled_reason",
+                    "id",
+                    "skill_category",
+                    "skill_name",
+                    "cron_expression",
+                    "next_run_at",
+                    "last_due_at",
+                    "last_error",
+                    "disabled_reason",
                 ];
                 rows(answer, &columns)
             }),
-            Self::Show(_) | Self::Remove(_) => output.show(answer, || {
-                serde_json::to_string_pretty(answer).unwrap_or_default()
-            }),
+            Self::Show(_) | Self::Remove(_) => {
+                output.show(answer, || serde_json::to_string_pretty(answer).unwrap_or_default())
+            }
             Self::Run(_) => output.show(answer, || {
                 let id = member(answer, "job_id");
                 match has_server {

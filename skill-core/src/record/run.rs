@@ -120,8 +120,8 @@ pub struct Lease {
     pub until: Timestamp,
 }
 
-/// How many runs a worker has room for. The store asks when the claim has its turn: by then there may
-/// be more room than when it was sent.
+/// How many runs a worker has room for. The store asks when the claim has its turn: by then there
+/// may be more room than when it was sent.
 ///
 /// ```
 /// use skill_core::record::run::Room;

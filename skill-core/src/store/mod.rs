@@ -339,7 +339,8 @@ pub trait QueueStore {
     /// A run whose time had come when it was asked for, or when somebody claimed, waits for nothing
     /// but its turn, even if the clock is set back.
     ///
-    /// How many there is room for is asked when the claim has its turn, and again if it is made again.
+    /// For how many there is room is asked when the claim has its turn, and again if it is made
+    /// again.
     ///
     /// A run that is claimed is running, counts one attempt more, and began when it was claimed
     /// first. Its fencing number is one higher than the last.
