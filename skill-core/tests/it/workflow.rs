@@ -116,8 +116,9 @@ impl Desk {
         self.failure(id).await
     }
 
-    /// Waits until the run waits in the queue.
+    /// Waits until the run, which has begun, waits in the queue.
     async fn until_queued(&self, id: ExecutionId) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
         let seen = async {
             let runs = self.world.engine.runs();
             while runs.get(&self.world.caller, id).await.unwrap().execution.state != State::Queued {

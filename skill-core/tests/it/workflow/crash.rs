@@ -2,10 +2,13 @@
 
 use std::{path::Path, sync::Mutex};
 
-use skill_core::{clock::SystemClock, store::sqlite::SqliteStore};
+use skill_core::{Engine, clock::ManualClock, name::OwnerId, store::sqlite::SqliteStore};
 
 use super::*;
-use crate::script::json as answer;
+use crate::{
+    fixture::{keyring, noon},
+    script::{Script, json as answer},
+};
 
 const WORKFLOWS: &str = r"
   - workflowId: order
@@ -41,11 +44,9 @@ where
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         runtime.unwrap().block_on(async move {
             let (store, skills) = (Arc::new(open(&file).await), load(WORKFLOWS));
-            let world = World::with(store, |builder| {
-                with(builder, &skills).clock(Arc::new(SystemClock::new()))
-            });
-            let desk = Desk { world: world.await };
-            desk.world.script.play(move |sent| {
+            let script = Script::new();
+            // Before the engine begins: it goes on at once with what the life before left.
+            script.play(move |sent| {
                 let path = sent.url.path().to_owned();
                 log.lock().unwrap().push(path.clone());
                 async move {
@@ -61,7 +62,11 @@ where
                     answer(200, &format!(r#"{{"id": {id}}}"#))
                 }
             });
-            life(desk).await
+            let builder = Engine::builder(script.clone()).store(store.clone(), keyring());
+            let engine = with(builder.integrations(services()), &skills).build().await.unwrap();
+            let (clock, store) = (Arc::new(ManualClock::new(noon())), store as Arc<dyn Store>);
+            let caller = Caller::operator(OwnerId::standard());
+            life(Desk { world: World { engine, script, clock, store, caller } }).await
         })
     });
     process.join().unwrap()

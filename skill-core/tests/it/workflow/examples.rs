@@ -251,8 +251,8 @@ fn the_others_are_refused_for_reasons_that_are_said() {
         found,
         [
             "12: the parameter `workflowLevelParamOne`: cookies are not supported",
-            "14: no step of the workflow takes the parameter `workflowLevelParamTwo` (header)",
-            "20: the parameter `authentication`: cookies are not supported: what signs a request \
+            "15: no step of the workflow takes the parameter `workflowLevelParamTwo` (header)",
+            "21: the parameter `authentication`: cookies are not supported: what signs a request \
              belongs to the connection",
         ]
     );

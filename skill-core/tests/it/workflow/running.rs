@@ -162,7 +162,7 @@ async fn a_retry_waits_through_a_restart_and_has_its_limit() {
     first.world.script.on(|sent| {
         let status = if sent.url.path() == "/items/first" { 404 } else { 200 };
         // What the service says counts more than the document.
-        with(answer(status, "{}"), "retry-after", "600")
+        with(answer(status, "{}"), "retry-after", "300")
     });
     let id = first.submit("shop/two", json!({})).await;
     first.until_queued(id).await;
@@ -172,10 +172,10 @@ async fn a_retry_waits_through_a_restart_and_has_its_limit() {
     second.world.clock.advance(Duration::from_secs(120));
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(second.paths().len(), 1);
-    second.world.clock.advance(Duration::from_secs(480));
+    second.world.clock.advance(Duration::from_secs(180));
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(second.paths().len(), 2);
-    second.world.clock.advance(Duration::from_secs(600));
+    second.world.clock.advance(Duration::from_secs(300));
     second.value(id).await;
     let asked = ["first", "first", "first", "third"].map(|id| format!("GET /items/{id}"));
     assert_eq!(second.paths(), asked);
@@ -371,11 +371,11 @@ async fn a_step_may_sleep_first() {
 ",
     )
     .await;
-    let id = desk.submit("shop/late", json!({"seconds": 3600})).await;
+    let id = desk.submit("shop/late", json!({"seconds": 600})).await;
     desk.until_queued(id).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(desk.paths().len(), 0);
-    desk.world.clock.advance(Duration::from_secs(3600));
+    desk.world.clock.advance(Duration::from_secs(600));
     desk.value(id).await;
     assert_eq!(desk.paths().len(), 1);
 }
