@@ -255,11 +255,7 @@ fn insert(session: &Session, run: &Execution, place: &Place<'_>) -> Work<Option<
                    conversation_id, room)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
                    ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33,
-<<<<<<< HEAD
                    ?34, ?35, ?36, ?37, iif(?3 = 'queued', zeroblob(36), NULL))
-=======
-                   ?34, iif(?3 = 'queued', zeroblob(36), NULL))
->>>>>>> queue
                ON CONFLICT DO NOTHING";
     let work = place.work;
     let group = work.and_then(|work| work.group.as_ref());
