@@ -209,7 +209,7 @@ impl Builder {
         let vault = Arc::new(Vault::new(store.clone(), keyring, clock.clone()));
         vault.verify().await?;
         let (tasks, workers) = (TaskTracker::new(), TaskTracker::new());
-        let stop = CancellationToken::new();
+        let (stop, upkeep) = (CancellationToken::new(), CancellationToken::new());
         let artifacts = Artifacts::new(self.artifacts, vault.clone(), clock.clone());
         let (plans, wrong) = (self.plans.clone(), self.wrong_keys_per_minute);
         let keys = Arc::new(Keys::new(store.clone(), clock.clone(), plans, wrong)?);
@@ -230,7 +230,6 @@ impl Builder {
             clock,
         };
         let executor = Arc::new(parts.executor(catalog, self.settings, &tasks));
-        let upkeep = CancellationToken::new();
         workers.spawn(executor.clone().keep_alive(upkeep.clone()));
         let connector = parts.connector((executor.clone(), &tasks), self.return_urls);
         let (keys, calls) = (parts.keys.clone(), tasks.clone());

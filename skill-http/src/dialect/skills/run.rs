@@ -78,7 +78,7 @@ pub(super) fn with_outcome(cx: &Context, mut shown: Value, run: &Run) -> Pieces 
         {
             result::beside(&shown, data)
         }
-        _ => {
+        Some(_) | None => {
             result::note_elsewhere(&mut shown, run);
             shown.to_string().into_bytes().into()
         }

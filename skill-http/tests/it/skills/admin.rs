@@ -3,9 +3,8 @@
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::world::ADMIN;
 use crate::world::{
-    TestServer,
+    ADMIN, TestServer,
     client::{Answer, Ask},
     server, setup,
 };
