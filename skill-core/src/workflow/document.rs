@@ -50,7 +50,7 @@ pub(super) struct Read {
 /// Reads everything of a document but its workflows.
 pub(super) fn head(file: &File, top: &Object<'_>) -> Head {
     if let Some(version) = top.required_text("arazzo")
-        && !version.strip_prefix("1.0.").is_some_and(|patch| patch.parse::<u32>().is_ok())
+        && version.strip_prefix("1.0.").is_none_or(|patch| patch.parse::<u32>().is_err())
     {
         let what =
             format!("`arazzo`: expected a version 1.0.x of the specification, got `{version}`");
@@ -276,13 +276,7 @@ pub(super) fn workflow<'a>(site: &Site<'a>, node: &'a Node, head: &Head) -> Opti
     let outputs = outputs(site, &object);
     object.end();
     let own = check::inputs(&sketch);
-    for each in &steps {
-        for local in each.locals().filter(|name| own.iter().flatten().any(|own| own == name)) {
-            let what =
-                format!("`{local}` is an input of the workflow already: choose another name");
-            site.file.problem(each.line, what);
-        }
-    }
+    check_locals(site, &steps, own.as_deref().unwrap_or_default());
     let checked = Checked { site, steps: &steps, inputs: own.as_deref(), depends: &depends };
     checked.check(&site.uses.take());
     let summary = settings.summary.clone().or_else(|| one_line(summary.or(description)));
@@ -302,6 +296,17 @@ pub(super) fn workflow<'a>(site: &Site<'a>, node: &'a Node, head: &Head) -> Opti
     let properties = sketch.outputs.iter().map(|name| (name.clone(), json!({})));
     let output = json!({"type": "object", "properties": properties.collect::<Map<_, _>>()});
     Some(Read { plan, schema, output, version: head.version, settings, form, line: node.line })
+}
+
+/// What is an input in one step alone has a name of its own.
+fn check_locals(site: &Site<'_>, steps: &[super::plan::Step], inputs: &[String]) {
+    for step in steps {
+        for local in step.locals().filter(|name| inputs.iter().any(|own| own == name)) {
+            let what =
+                format!("`{local}` is an input of the workflow already: choose another name");
+            site.file.problem(step.line, what);
+        }
+    }
 }
 
 fn one_line(text: Option<&str>) -> Option<String> {

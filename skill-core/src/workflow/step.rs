@@ -48,32 +48,12 @@ pub(super) fn step<'a>(site: &Site<'a>, object: &Object<'a>, common: &Common<'a>
     };
     let on_success = both("onSuccess", common.success, Outcome::Success);
     let on_failure = both("onFailure", common.failure, Outcome::Failure);
-    let mut outputs = outputs(site, object);
-    for (name, output) in settings.outputs {
-        if outputs.iter().any(|(known, _)| *known == name) {
-            object.problem(format!("the output `{name}` stands twice"));
-        }
-        outputs.push((name, output));
-    }
-    let has_body = object.has("requestBody");
+    let outputs = outputs(site, object, settings.outputs);
     let body = object.object("requestBody");
     object.end();
-    let given = (own, shared);
-    let (target, parameters, body, takes) = match called {
-        None => (None, Vec::new(), None, common_names(common)),
-        Some(Called::Workflow(at)) => {
-            if has_body {
-                object.problem_at("requestBody", "`requestBody`: a workflow takes `parameters`");
-            }
-            let (parameters, takes) = for_workflow(site, object, (at, given));
-            (Some(Target::Workflow(at)), parameters, None, takes)
-        }
-        Some(Called::Endpoint(found)) => {
-            let (call, parameters, body, takes) =
-                for_endpoint(site, object, (&found, given, body.as_ref()));
-            (Some(Target::Endpoint(call)), parameters, body, takes)
-        }
-    };
+    let Resolved { target, parameters, body, takes } =
+        resolved(site, object, (called, (own, shared), body));
+    let takes = if target.is_none() { common_names(common) } else { takes };
     if let (Some(each), Some(Target::Workflow(_))) = (&settings.each, &target)
         && each.at_once > 1
     {
@@ -147,7 +127,40 @@ fn called(site: &Site<'_>, object: &Object<'_>) -> Option<Called> {
     site.workflow(workflow?, line).map(Called::Workflow)
 }
 
+/// Parameters of the step, and of the workflow.
 type Both = (Vec<Given>, Vec<Given>);
+
+/// What is called, and with what.
+#[derive(Default)]
+struct Resolved {
+    target: Option<Target>,
+    parameters: Vec<Parameter>,
+    body: Option<Body>,
+    /// Which parameters of the workflow it takes.
+    takes: Vec<String>,
+}
+
+fn resolved<'a>(
+    site: &Site<'a>,
+    object: &Object<'a>,
+    (called, given, body): (Option<Called>, Both, Option<Object<'a>>),
+) -> Resolved {
+    match called {
+        None => Resolved::default(),
+        Some(Called::Workflow(at)) => {
+            if body.is_some() {
+                object.problem_at("requestBody", "`requestBody`: a workflow takes `parameters`");
+            }
+            let (parameters, takes) = for_workflow(site, object, (at, given));
+            Resolved { target: Some(Target::Workflow(at)), parameters, body: None, takes }
+        }
+        Some(Called::Endpoint(found)) => {
+            let (call, parameters, body, takes) =
+                for_endpoint(site, object, (&found, given, body.as_ref()));
+            Resolved { target: Some(Target::Endpoint(call)), parameters, body, takes }
+        }
+    }
+}
 
 fn for_endpoint<'a>(
     site: &Site<'a>,
@@ -207,13 +220,25 @@ fn for_workflow(
     (parameters, takes)
 }
 
-fn outputs(site: &Site<'_>, object: &Object<'_>) -> Vec<(String, Output)> {
+/// The outputs of a step, and those that functions make.
+fn outputs(
+    site: &Site<'_>,
+    object: &Object<'_>,
+    made: Vec<(String, Output)>,
+) -> Vec<(String, Output)> {
     let read = object.named("outputs").iter().filter_map(|member| {
         let what = format!("the output `{}`", member.name);
         let expression = site.expression(&member.value, &what, When::Answer)?;
         Some((member.name.clone(), Output::Value(expression)))
     });
-    read.collect()
+    let mut outputs = read.collect::<Vec<_>>();
+    for (name, output) in made {
+        if outputs.iter().any(|(known, _)| *known == name) {
+            object.problem(format!("the output `{name}` stands twice"));
+        }
+        outputs.push((name, output));
+    }
+    outputs
 }
 
 /// The ids of steps, whatever else is wrong with them.

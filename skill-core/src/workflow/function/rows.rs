@@ -51,7 +51,8 @@ pub(super) fn json_text(value: Option<Value>) -> Result<Option<Value>> {
 
 /// The order of a query.
 pub(super) fn order_by(value: Option<Value>) -> Result<Option<Value>> {
-    match value.as_ref().and_then(|value| value.get("field")) {
+    let Some(Value::Object(mut given)) = value else { return Ok(None) };
+    match given.remove("field") {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(field)) => Ok(Some(json!([{ field.as_str(): "asc" }]))),
         Some(_) => wrong("order-by", "`field`, a string"),

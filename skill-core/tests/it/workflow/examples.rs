@@ -1,7 +1,7 @@
 //! The examples that the Arazzo Specification itself publishes: over integrations that have their
 //! operations they load and run, or are refused for a reason that is said.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{fs, path::Path};
 
 use skill_core::integration::{Overrides, declared};
 
@@ -13,192 +13,25 @@ fn example(name: &str) -> String {
     fs::read_to_string(folder.join(name)).unwrap()
 }
 
-/// An integration with these endpoints: name, method, path, parameters in TOML.
-fn integration(slug: &str, endpoints: &[(&str, &str, &str, &str)]) -> Arc<dyn Integration> {
-    let mut text = format!(
-        "name = \"The {slug}\"\ndescription = \"Of an example.\"\nbase_url = \"https://{slug}.test\"\n\
-         auth = {{ scheme = \"none\" }}\n"
-    );
-    for (name, method, path, params) in endpoints {
-        text.push_str(&format!(
-            "[endpoints.{name}]\nsummary = \"{name}\"\nmethod = \"{method}\"\npath = \"{path}\"\n\
-             params = {{ {params} }}\n"
-        ));
-    }
-    declared(&format!("{slug}.toml"), &text, &Overrides::default()).unwrap()
-}
+/// The examples, and the integrations that have what they call.
+const EXAMPLES: [(&str, &str); 6] = [
+    ("ExtendedParametersExample.arazzo.yaml", "zoo"),
+    ("FAPI-PAR.arazzo.yaml", "bank"),
+    ("LoginAndRetrievePets.arazzo.yaml", "petstore"),
+    ("bnpl-arazzo.yaml", "bnpl"),
+    ("oauth.arazzo.yaml", "apim"),
+    ("pet-coupons.arazzo.yaml", "pets"),
+];
 
-/// The integrations that stand for the descriptions of the examples.
-fn integrations() -> BTreeMap<&'static str, Arc<dyn Integration>> {
-    const TEXT: &str = "type = \"string\"";
-    let text = |names: &[&str]| {
-        names.iter().map(|name| format!("{name} = {{ {TEXT} }}")).collect::<Vec<_>>().join(", ")
-    };
-    let queried = |names: &[&str]| {
-        let one = |name: &&str| format!("{name} = {{ {TEXT}, in = \"query\" }}");
-        names.iter().map(one).collect::<Vec<_>>().join(", ")
-    };
-    let client = ["client_id", "client_assertion_type"];
-    let asserted = format!(
-        "{}, client_assertion = {{ type = \"object\", in = \"query\" }}, ",
-        queried(&client)
-    );
-    BTreeMap::from([
-        (
-            "ExtendedParametersExample.arazzo.yaml",
-            integration(
-                "zoo",
-                &[
-                    ("post_animal", "POST", "/animals", ""),
-                    ("get_random_animal", "GET", "/animals/random", ""),
-                ],
-            ),
-        ),
-        (
-            "FAPI-PAR.arazzo.yaml",
-            integration(
-                "bank",
-                &[
-                    (
-                        "par",
-                        "POST",
-                        "/par",
-                        &format!("{asserted}{}", text(&["response_type", "scope"])),
-                    ),
-                    ("authorization", "GET", "/authorize", &queried(&["request_uri", "client_id"])),
-                    (
-                        "token",
-                        "POST",
-                        "/token",
-                        &format!(
-                            "{asserted}{}",
-                            text(&["grant_type", "code", "redirect_uri", "code_verifier"])
-                        ),
-                    ),
-                ],
-            ),
-        ),
-        (
-            "LoginAndRetrievePets.arazzo.yaml",
-            integration(
-                "petstore",
-                &[
-                    ("login_user", "GET", "/user/login", &queried(&["username", "password"])),
-                    ("find_pets_by_status", "GET", "/pet/findByStatus", &queried(&["status"])),
-                ],
-            ),
-        ),
-        (
-            "bnpl-arazzo.yaml",
-            integration(
-                "bnpl",
-                &[
-                    (
-                        "find_eligible_products",
-                        "POST",
-                        "/products",
-                        "customer = { type = \"object\" }, products = { type = \"array\" }",
-                    ),
-                    ("get_terms_and_conditions", "GET", "/terms", ""),
-                    (
-                        "create_customer",
-                        "POST",
-                        "/customers",
-                        &format!(
-                            "{}, termsAndConditionsAccepted = {{ type = \"boolean\" }}",
-                            text(&["firstName", "lastName", "dateOfBirth", "postalCode"])
-                        ),
-                    ),
-                    (
-                        "create_bnpl_transaction",
-                        "POST",
-                        "/loans",
-                        &format!(
-                            "{}, products = {{ type = \"array\" }}",
-                            text(&["enrolledCustomer", "newCustomer"])
-                        ),
-                    ),
-                    ("get_authorization", "GET", "/authorize", &queried(&["redirectAuthToken"])),
-                    (
-                        "retrieve_bnpl_loan_transaction",
-                        "GET",
-                        "/loans/{loanTransactionId}",
-                        "loanTransactionId = { type = \"string\", in = \"path\" }",
-                    ),
-                    (
-                        "update_bnpl_loan_transaction_status",
-                        "PATCH",
-                        "/loans/{loanTransactionId}",
-                        "loanTransactionId = { type = \"string\", in = \"path\" }, loanStatus = { type = \"string\" }",
-                    ),
-                ],
-            ),
-        ),
-        (
-            "oauth.arazzo.yaml",
-            integration(
-                "apim",
-                &[
-                    (
-                        "authorize",
-                        "GET",
-                        "/authorize",
-                        &queried(&["client_id", "redirect_uri", "response_type", "scope", "state"]),
-                    ),
-                    (
-                        "get-token",
-                        "POST",
-                        "/token",
-                        &text(&[
-                            "grant_type",
-                            "refresh_token",
-                            "client_id",
-                            "client_secret",
-                            "code",
-                            "redirect_uri",
-                        ]),
-                    ),
-                ],
-            ),
-        ),
-        (
-            "pet-coupons.arazzo.yaml",
-            integration(
-                "pets",
-                &[
-                    (
-                        "find_pets_by_tags",
-                        "GET",
-                        "/pet/findByTags",
-                        "pet_tags = { type = \"array\", items = { type = \"string\" } }",
-                    ),
-                    (
-                        "find_pets_by_status",
-                        "GET",
-                        "/pet/findByStatus",
-                        "status = { type = \"string\" }, page = { type = \"integer\" }, pageSize = { type = \"integer\" }",
-                    ),
-                    (
-                        "get_pet_coupons",
-                        "GET",
-                        "/pet/{pet_id}/coupons",
-                        "pet_id = { type = \"integer\", in = \"path\" }",
-                    ),
-                    (
-                        "place_order",
-                        "POST",
-                        "/store/order",
-                        "petId = { type = \"integer\" }, quantity = { type = \"integer\" }, couponCode = { type = \"string\" }, status = { type = \"string\" }, complete = { type = \"boolean\" }",
-                    ),
-                ],
-            ),
-        ),
-    ])
+fn integration(name: &str) -> Arc<dyn Integration> {
+    let (_, slug) = EXAMPLES.iter().find(|(known, _)| *known == name).unwrap();
+    let file = format!("integrations/{slug}.toml");
+    declared(&file, &example(&file), &Overrides::default()).unwrap()
 }
 
 /// The example with the URL of its description in the words of this engine.
 fn mapped(name: &str) -> (Document, Arc<dyn Integration>) {
-    let integration = integrations().remove(name).unwrap();
+    let integration = integration(name);
     let slug = &integration.info().slug;
     let lines = example(name);
     let line = |line: &str| match line.split_once("url: ") {
@@ -219,7 +52,8 @@ fn problems(name: &str) -> Vec<String> {
 
 #[test]
 fn as_they_are_they_are_refused_because_nothing_is_fetched() {
-    for (name, integration) in integrations() {
+    for (name, _) in EXAMPLES {
+        let integration = integration(name);
         let document = Document { file: name.to_owned(), text: example(name) };
         let problems = workflow::load(&[document], &[integration]).unwrap_err();
         assert!(problems.iter().any(|p| p.what.contains("is not fetched")), "{name}: {problems:?}");

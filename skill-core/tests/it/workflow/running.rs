@@ -9,10 +9,7 @@ use skill_core::{
 use super::*;
 use crate::script::{cut, json as answer, with};
 
-#[tokio::test(start_paused = true)]
-async fn values_go_from_inputs_and_steps_into_calls_and_outputs() {
-    let desk = Desk::new(
-        r"
+const COPY: &str = r"
   - workflowId: copyItem
     summary: Copy an item
     inputs:
@@ -50,9 +47,11 @@ async fn values_go_from_inputs_and_steps_into_calls_and_outputs() {
     outputs:
       made: $steps.write.outputs.made
       q: $inputs.q
-",
-    )
-    .await;
+";
+
+#[tokio::test(start_paused = true)]
+async fn values_go_from_inputs_and_steps_into_calls_and_outputs() {
+    let desk = Desk::new(COPY).await;
     desk.world.script.queue([
         with(answer(200, r#"{"title": "Tea"}"#), "x-tag", "hot"),
         answer(201, r#"{"id": 12}"#),
