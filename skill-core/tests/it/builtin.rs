@@ -37,9 +37,9 @@ async fn ended(world: &World, action: (&str, &str), inputs: Value) -> Run {
         Admission::Refused(_) => panic!("nothing is limited"),
     };
     let inputs = inputs.as_object().unwrap().clone();
-    let call = inputs.into_iter().fold(call(action.0, action.1), |call, (name, value)| {
-        call.param(name, value)
-    });
+    let call = inputs
+        .into_iter()
+        .fold(call(action.0, action.1), |call, (name, value)| call.param(name, value));
     let runs = world.engine.runs();
     let id = runs.submit(&admitted, Submission::new(call)).await.unwrap().id;
     runs.wait(&world.caller, id, Deadline::after(Duration::from_secs(600))).await.unwrap()
@@ -70,10 +70,12 @@ async fn a_page_is_fetched_hop_by_hop_without_a_credential() {
     let world = world().await;
     let page = typed(200, "text/html", b"<title>T</title><p>Hi <a href=/x>x</a>");
     world.script.queue([redirect("/b"), redirect("https://other.test/c"), page]);
-    let found =
-        value(&world, ("web", "retrieve-site"), json!({"url": "https://one.test/a"})).await;
+    let found = value(&world, ("web", "retrieve-site"), json!({"url": "https://one.test/a"})).await;
     let links = json!([{"url": "https://other.test/x", "text": "x"}]);
-    assert_eq!((&found["title"], &found["content"], &found["links"]), (&json!("T"), &json!("Hi x"), &links));
+    assert_eq!(
+        (&found["title"], &found["content"], &found["links"]),
+        (&json!("T"), &json!("Hi x"), &links)
+    );
     let places = world.script.sent().iter().map(|sent| sent.place()).collect::<Vec<_>>();
     assert_eq!(places, ["one.test/a", "one.test/b", "other.test/c"]);
     assert!(world.script.sent().iter().all(|sent| sent.header("authorization").is_none()));
@@ -92,7 +94,8 @@ async fn redirects_without_end_and_addresses_that_are_closed_are_refused() {
     });
     let failed = failure(&world, ("web", "retrieve-site"), url).await;
     assert_eq!(failed.kind, ErrorKind::InvalidInput);
-    let failed = failure(&world, ("web", "retrieve-site"), json!({"url": "file:///etc/passwd"})).await;
+    let failed =
+        failure(&world, ("web", "retrieve-site"), json!({"url": "file:///etc/passwd"})).await;
     assert_eq!(failed.kind, ErrorKind::InvalidInput);
 }
 
