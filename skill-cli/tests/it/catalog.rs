@@ -120,3 +120,31 @@ fn a_skill_that_is_a_document_is_checked_listed_shown_and_called() {
     let tools = skill.json(&["tools", "show", "mine-look"]);
     assert_eq!(tools["id"], "mine-look", "{tools}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn commands_are_checked_with_file_and_line_and_enabled_by_name() {
+    let skill = Skill::new();
+    fs::create_dir_all(skill.data().join("commands")).unwrap();
+    let file = skill.data().join("commands/count.toml");
+    let text = "skill = \"files/v1.0/count\"\nsummary = \"Count\"\nprogram = \"wc\"\n\
+                install = \"coreutils\"\nanswer = \"text\"\nargumenst = []\n";
+    fs::write(&file, text).unwrap();
+    let path = file.to_str().unwrap();
+    let checked = skill.run(&["catalog", "check", path]);
+    assert_eq!(checked.status.code(), Some(1));
+    assert!(stdout(&checked).contains("\"line\":6"), "{}", stdout(&checked));
+    fs::write(&file, text.replace("argumenst", "arguments")).unwrap();
+    assert_eq!(skill.run(&["catalog", "check", path]).status.code(), Some(0));
+    let tools = |skill: &Skill| stdout(&skill.run(&["tools", "list"]));
+    assert!(!tools(&skill).contains("\"count\""));
+    skill.configure("[commands]\nenabled = [\"count\"]\n");
+    assert!(tools(&skill).contains("\"count\""), "{}", tools(&skill));
+    skill.configure("[commands]\nenabled = [\"cuont\"]\n");
+    let refused = skill.run(&["tools", "list"]);
+    assert!(stderr(&refused).contains("`cuont`, which is no command"), "{}", stderr(&refused));
+    let open = format!("[commands]\nenabled = [\"count\"]\nroots = [{:?}]\n", skill.data());
+    skill.configure(&open);
+    let refused = skill.run(&["tools", "list"]);
+    assert!(stderr(&refused).contains("is not for them"), "{}", stderr(&refused));
+}

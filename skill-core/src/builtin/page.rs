@@ -73,7 +73,7 @@ pub(super) struct Page {
 
 /// Reads a page that lies at `at`.
 pub(super) fn read(html: &str, at: &Url) -> Page {
-    let sink = Sink(RefCell::new(Reading { base: at.clone(), ..Reading::new(at) }));
+    let sink = Sink(RefCell::new(Reading::new(at)));
     let tokenizer = Tokenizer::new(sink, Default::default());
     let input = BufferQueue::default();
     input.push_back(StrTendril::from(html));

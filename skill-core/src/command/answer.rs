@@ -107,7 +107,11 @@ impl Findings {
     fn finding(&self, answer: &Value, stars: &[String], item: &Value) -> Value {
         let mut finding = match item {
             Value::Object(members) => members.clone(),
-            other => Map::from_iter([("value".to_owned(), other.clone())]),
+            plain @ (Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)) => Map::from_iter([("value".to_owned(), plain.clone())]),
         };
         for (name, pattern) in &self.with {
             let around = pattern.one(answer, stars).cloned().unwrap_or_default();

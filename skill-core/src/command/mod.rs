@@ -122,9 +122,9 @@ impl Commands {
     /// for the operator, and name paths.
     pub fn new(settings: Settings) -> Result<Self> {
         if settings.user.is_none() {
-            confine::available().map_err(unconfined)?;
+            confine::available().map_err(|why| unconfined(&why))?;
         } else if !rustix::process::geteuid().is_root() {
-            return Err(unconfined("only root can run them as another user".into()));
+            return Err(unconfined("only root can run them as another user"));
         }
         let real = |paths: &[PathBuf]| {
             let real = paths.iter().map(|path| place::real(path)).collect::<Result<Vec<_>, _>>();
@@ -160,7 +160,7 @@ impl Commands {
     }
 }
 
-fn unconfined(why: String) -> Error {
+fn unconfined(why: &str) -> Error {
     let message = format!(
         "command skills cannot be confined here: {why}. Name another user for them \
          (commands.user), or enable none"

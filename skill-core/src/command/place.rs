@@ -77,7 +77,11 @@ pub(super) fn resolve(
         let Some(value) = inputs.get_mut(name) else { continue };
         let texts = match value {
             Value::Array(items) => items.as_mut_slice(),
-            one => std::slice::from_mut(one),
+            one @ (Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Object(_)) => std::slice::from_mut(one),
         };
         for text in texts {
             let path = text.as_str().and_then(|text| resolved(text, *kind, roots));

@@ -96,7 +96,7 @@ impl Program {
         if done.code.is_none_or(|code| !declared.success.contains(&code)) {
             return Err(self.failed(&done));
         }
-        self.answer(done.printed)
+        self.answer(done)
     }
 
     /// A directory of this run's own, which goes with it.
@@ -199,10 +199,13 @@ impl Program {
         Error::new(ErrorKind::ActionFailed, message)
     }
 
-    fn answer(&self, printed: Vec<u8>) -> Result<Value> {
-        let name = &self.declared.info.name;
+    fn answer(&self, done: Done) -> Result<Value> {
+        let (name, Done { printed, said, .. }) = (&self.declared.info.name, done);
         let wrong = |what: &str| {
-            let message = format!("expected {what} from the program of `{name}`");
+            tracing::warn!(command = %name, said, "a command answered with something else");
+            let message = format!(
+                "expected {what} from the program of `{name}`; the server's log has what it said"
+            );
             Error::new(ErrorKind::ActionFailed, message)
         };
         if self.declared.format == Format::Text {

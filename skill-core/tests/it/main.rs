@@ -5,6 +5,7 @@
 mod action_limits;
 mod architecture;
 mod artifact;
+mod builtin;
 mod call;
 #[cfg(all(feature = "command", target_os = "linux"))]
 mod commands;

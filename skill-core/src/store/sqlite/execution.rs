@@ -250,11 +250,11 @@ const INSERT: &str =
         fencing, is_delayed, run_at_us, deadline_us, priority, group_name, group_most,
         scopes, tier, user_id, key_id, connection_id, app_id, namespace, name, version,
         revision, class, parent_id, error_kind, upstream_status, total_us, upstream_us,
-        created_at_us, started_at_us, ended_at_us, agent_id, trigger_type,
-        conversation_id)
+        created_at_us, started_at_us, ended_at_us, has_key, agent_id, trigger_type,
+        conversation_id, room)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-        ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35,
-        ?36)
+        ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33,
+        ?34, ?35, ?36, ?37, iif(?3 = 'queued', zeroblob(36), NULL))
     ON CONFLICT DO NOTHING";
 
 /// Adds a run; nothing when there is one of this identifier.
