@@ -56,7 +56,7 @@ pub fn queued() -> Result<Enqueue> {
         group: None,
     };
     let (idempotency, claimed, most_queued) = (None, None, u64::MAX);
-    Ok(Enqueue { execution, work, idempotency, claimed, most_queued })
+    Ok(Enqueue { execution, work, idempotency, claimed, most_queued, source: None })
 }
 
 /// So many runs for a worker.

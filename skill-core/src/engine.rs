@@ -30,7 +30,9 @@ use crate::{
     raw,
     record::{audit::Entry, owner::Owner},
     reseal::{Resealer, Sealing},
+    schedule::{Scheduler, Schedules},
     transport::Transport,
+    trigger::Triggers,
     webhook::{Deliverer, Webhooks},
 };
 
@@ -67,6 +69,9 @@ struct Inner {
     connector: Connector,
     webhooks: Webhooks,
     deliverer: Arc<Deliverer>,
+    schedules: Schedules,
+    scheduler: Arc<Scheduler>,
+    triggers: Triggers,
     runs: Runs,
     resealer: Arc<Resealer>,
     plans: Plans,
@@ -174,6 +179,16 @@ impl Engine {
         &self.0.webhooks
     }
 
+    /// Runs that the clock asks for.
+    pub fn schedules(&self) -> &Schedules {
+        &self.0.schedules
+    }
+
+    /// Addresses whose requests make runs.
+    pub fn triggers(&self) -> &Triggers {
+        &self.0.triggers
+    }
+
     /// Where the pages for people are.
     pub fn pages(&self) -> &Pages {
         self.0.parts.links.pages()
@@ -253,8 +268,10 @@ impl Engine {
         self.0.parts.store.ping().await
     }
 
-    /// Takes no more runs and begins none, and no delivery: what is under way goes on.
+    /// Takes no more runs and begins none, none of a schedule and no delivery: what is under way goes
+    /// on.
     pub fn close(&self) {
+        self.0.scheduler.close();
         self.0.runs.shared.close();
         self.0.deliverer.close();
     }
@@ -262,6 +279,7 @@ impl Engine {
     /// Takes no more runs, lets those under way end within their time and gives the others back to
     /// the queue, as the first part of [`Engine::stop`]: calls under way go on.
     pub async fn drain(&self) {
+        self.0.scheduler.stop().await;
         tokio::join!(self.0.runs.shared.stop(), self.0.deliverer.stop());
     }
 
@@ -289,6 +307,7 @@ impl Engine {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.upkeep.cancel();
+        self.scheduler.kill();
         self.runs.shared.kill();
         self.deliverer.kill();
     }

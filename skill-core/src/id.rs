@@ -194,6 +194,22 @@ id!(
     DeliveryId, "msg_"
 );
 id!(
+    /// Names a schedule.
+    ///
+    /// ```
+    /// assert_eq!(skill_core::id::ScheduleId::PREFIX, "sched_");
+    /// ```
+    ScheduleId, "sched_"
+);
+id!(
+    /// Names an address whose requests make runs. Not the address itself.
+    ///
+    /// ```
+    /// assert_eq!(skill_core::id::TriggerId::PREFIX, "trig_");
+    /// ```
+    TriggerId, "trig_"
+);
+id!(
     /// Names something that an agent keeps in mind.
     ///
     /// ```

@@ -34,6 +34,8 @@ pub mod executor;
 pub mod queue;
 pub mod connect;
 pub mod webhook;
+pub mod schedule;
+pub mod trigger;
 pub mod reseal;
 pub mod engine;
 

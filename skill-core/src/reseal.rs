@@ -34,8 +34,10 @@ use crate::{
         Sealed,
         audit::{Actor, Entry},
     },
+    schedule::input_binding,
     store::{Aged, Part, Place, Store},
-    webhook::secret_binding_of,
+    trigger,
+    webhook::{callback_binding, secret_binding_of},
 };
 
 /// How many values are sealed anew in one transaction.
@@ -257,6 +259,9 @@ fn binding(place: &Place) -> Binding {
         Place::Webhook { owner, user, webhook } => {
             secret_binding_of(owner, user.as_ref(), *webhook)
         }
+        Place::Schedule { owner, schedule } => input_binding(owner, *schedule),
+        Place::Trigger { owner, trigger } => trigger::secret_binding(owner, *trigger),
+        Place::Callback { owner, run } => callback_binding(owner, *run),
         Place::Input { owner, run } => body_binding("input", owner, *run),
         Place::Outcome { owner, run } => body_binding("outcome", owner, *run),
         Place::Step { owner, run, position, name } => step_binding(owner, *run, *position, name),

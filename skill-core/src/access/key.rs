@@ -185,10 +185,9 @@ impl Keys {
     }
 
     /// Counts something wrong that an address presented besides a key, as a wrong key is counted.
-    pub(crate) fn count_wrong(&self, address: Option<IpAddr>) {
-        if let Some(address) = address {
-            self.addresses.count(address, self.clock.steady());
-        }
+    pub(crate) fn count_wrong(&self, address: Option<IpAddr>) -> Allowance {
+        let count = |address| self.addresses.count(address, self.clock.steady());
+        address.map_or_else(Allowance::unlimited, count)
     }
 
     async fn find(&self, hash: KeyHash) -> Result<Option<Arc<Key>>> {

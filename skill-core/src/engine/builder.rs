@@ -22,6 +22,7 @@ use crate::{
     login::Logins,
     queue::{self, Runs},
     reseal::Keep,
+    schedule::{self, Scheduler},
     skill::Skill,
     store::{MemoryStore, Store},
     transport::Transport,
@@ -51,6 +52,7 @@ pub struct Builder {
     settings: Settings,
     queue: queue::Settings,
     webhooks: webhook::Settings,
+    schedules: schedule::Settings,
     public_url: Option<Url>,
     return_urls: BTreeSet<String>,
     wrong_keys_per_minute: u32,
@@ -80,6 +82,7 @@ impl Builder {
             settings: Settings::default(),
             queue: queue::Settings::default(),
             webhooks: webhook::Settings::default(),
+            schedules: schedule::Settings::default(),
             public_url: None,
             return_urls: BTreeSet::new(),
             wrong_keys_per_minute: 60,
@@ -156,6 +159,12 @@ impl Builder {
         self
     }
 
+    /// Says how late runs that the clock asks for may be.
+    pub fn schedules(mut self, schedules: schedule::Settings) -> Self {
+        self.schedules = schedules;
+        self
+    }
+
     /// Says how people reach the engine's pages: the base of every link and of the redirect URL.
     pub fn public_url(mut self, url: Url) -> Self {
         self.public_url = Some(url);
@@ -226,10 +235,14 @@ impl Builder {
         let (keys, calls) = (parts.keys.clone(), tasks.clone());
         let needed = queue::Parts { executor: executor.clone(), keys, calls };
         let runs = Runs::start(needed, self.queue).await?;
+        let schedules = parts.schedules(&runs);
         let resealer = parts.upkeep((&workers, &stop), self.history, self.keep);
         Ok(Engine(Arc::new(Inner {
             webhooks: parts.webhooks(),
             deliverer: parts.deliverer(&runs, self.webhooks).await?,
+            scheduler: Scheduler::start(schedules.clone(), self.schedules),
+            schedules,
+            triggers: parts.triggers(&runs),
             plans: self.plans,
             parts,
             executor,

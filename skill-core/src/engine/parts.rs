@@ -22,8 +22,10 @@ use crate::{
     login::Logins,
     queue::Runs,
     reseal::{Keep, Resealer},
+    schedule::Schedules,
     store::Store,
     transport::Transport,
+    trigger::Triggers,
     webhook::{self, Deliverer, Webhooks},
 };
 
@@ -106,6 +108,28 @@ impl Parts {
             vault: self.vault.clone(),
             transport: self.transport.clone(),
             clock: self.clock.clone(),
+        }
+    }
+
+    pub(super) fn schedules(&self, runs: &Runs) -> Schedules {
+        Schedules {
+            store: self.store.clone(),
+            vault: self.vault.clone(),
+            clock: self.clock.clone(),
+            keys: self.keys.clone(),
+            runs: runs.clone(),
+            wake: Arc::default(),
+        }
+    }
+
+    pub(super) fn triggers(&self, runs: &Runs) -> Triggers {
+        Triggers {
+            store: self.store.clone(),
+            vault: self.vault.clone(),
+            clock: self.clock.clone(),
+            keys: self.keys.clone(),
+            runs: runs.clone(),
+            transport: self.transport.clone(),
         }
     }
 

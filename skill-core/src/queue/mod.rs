@@ -16,6 +16,7 @@ mod retry;
 mod run;
 mod say;
 mod settings;
+mod sourced;
 mod step;
 mod submit;
 mod thread;

@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::{
     Invoked, OnDeadline, Run, Runs, Shared, Submission, Submitted, conversation,
     live::{Held, Slot, Why},
+    sourced::{allowed, checked},
 };
 use crate::{
     access::{Admitted, Caller, Intent, authorize},
@@ -19,7 +19,6 @@ use crate::{
     executor::{self, Event},
     id::ExecutionId,
     record::{
-        connection::Fields,
         execution::{Class, Execution, Idempotency, Origin, State, Timing},
         run::{Claimed, Enqueue, Enqueued, Group, Lease, Work},
         scope::Scope,
@@ -54,6 +53,10 @@ impl Runs {
     /// answer. That there is no connection is no error here: the run ends in it.
     pub async fn submit(&self, admitted: &Admitted, submission: Submission) -> Result<Submitted> {
         let prepared = self.shared.prepare(admitted, &submission).await?;
+        self.keep(prepared).await
+    }
+
+    pub(super) async fn keep(&self, prepared: Enqueue) -> Result<Submitted> {
         let shared = self.shared.clone();
         // Whoever asks may hang up; what the store then has is ours to work on nevertheless.
         let kept = self.shared.tasks.spawn(async move { shared.keep(prepared).await });
@@ -156,7 +159,7 @@ impl Runs {
 }
 
 impl Shared {
-    async fn prepare(&self, admitted: &Admitted, asked: &Submission) -> Result<Enqueue> {
+    pub(super) async fn prepare(&self, admitted: &Admitted, asked: &Submission) -> Result<Enqueue> {
         if self.is_closed() {
             return Err(stopping());
         }
@@ -198,6 +201,7 @@ impl Shared {
             execution: meant.execution,
             claimed: None,
             most_queued: self.settings.depth,
+            source: None,
         };
         Ok(enqueue)
     }
@@ -214,28 +218,16 @@ impl Shared {
         if let Some(per_minute) = action.rate_limit() {
             self.keys.admit_action(admitted, &call.action, per_minute).await?;
         }
-        let inputs = Value::Object(call.params.clone());
+        allowed(caller, &action)?;
+        checked(&action, &call.params)?;
         let (mut group, mut deadline, mut version) = (None, None, None);
         let (revision, class) = match &action {
             Action::Endpoint(operation) => {
                 let info = operation.endpoint.info();
-                info.schema.check(&inputs)?;
-                // What no request can be made of is refused now. Where a connection's own facts
-                // stand in the request, only its attempt can tell.
-                if operation.integration.fields().is_empty() {
-                    let fields = Fields::default();
-                    let draft = operation.endpoint.request(&call.params, &fields)?;
-                    draft.target.join(&operation.integration.base(&fields)?)?;
-                }
                 (info.revision.clone(), info.class)
             }
             Action::Skill(skill) => {
                 let info = skill.info();
-                for scope in &info.scopes {
-                    let intent = Intent { scope: scope.clone(), class: Some(info.class) };
-                    authorize(caller, &intent).allowed()?;
-                }
-                info.input.check(&inputs)?;
                 (group, deadline) = (info.group.clone(), info.deadline);
                 version = Some(info.version);
                 (info.revision().into(), info.class)
@@ -248,7 +240,11 @@ impl Shared {
     }
 
     /// What begins the run. One that follows in a conversation is its agent's.
-    async fn origin(&self, caller: &Caller, asked: Option<&Origin>) -> Result<Option<Origin>> {
+    pub(super) async fn origin(
+        &self,
+        caller: &Caller,
+        asked: Option<&Origin>,
+    ) -> Result<Option<Origin>> {
         let Some(Origin { conversation: Some(start), trigger, .. }) = asked else {
             return Ok(asked.cloned());
         };
@@ -264,7 +260,7 @@ impl Shared {
         Ok(Some(Origin { conversation: Some(*start), trigger: *trigger, agent: begun.agent }))
     }
 
-    fn action(&self, asked: &Submission) -> Result<Action> {
+    pub(super) fn action(&self, asked: &Submission) -> Result<Action> {
         let (name, catalog) = (&asked.call.action, self.executor.catalog.load());
         let found = match asked.version {
             None => catalog.action(name),

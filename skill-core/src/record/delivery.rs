@@ -10,13 +10,15 @@ use jiff::Timestamp;
 
 use crate::{
     error::Result,
-    id::{ConnectionId, DeliveryId, ExecutionId, WebhookId},
-    name::{OwnerId, Slug, UserId},
+    id::{ConnectionId, DeliveryId, ExecutionId, ScheduleId, WebhookId},
+    name::{ActionName, AgentId, OwnerId, Slug, UserId},
     record::{
         connection::Connection,
         execution::Execution,
         run::Worker,
+        schedule::Firing,
         scope::Scope,
+        trigger::Callback,
         webhook::{Event, News, Subscription},
     },
 };
@@ -63,8 +65,27 @@ pub enum Subject {
     Run(ExecutionId),
     /// A connection, as it was: it may be gone when the message is sent.
     Connection(ConnectionFacts),
+    /// A due time of a schedule that no run could be made of.
+    Firing(FiringFacts),
+    /// An agent that was removed.
+    Agent(AgentId),
     /// The subscription itself.
     Webhook(WebhookId),
+}
+
+/// What a message says of a due time that no run could be made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FiringFacts {
+    /// Of which schedule.
+    pub schedule: ScheduleId,
+    /// By which agent.
+    pub agent: AgentId,
+    /// What should have run.
+    pub action: ActionName,
+    /// When.
+    pub due_at: Timestamp,
+    /// Why it did not, in plain words.
+    pub error: String,
 }
 
 /// What a message says of a connection.
@@ -87,7 +108,7 @@ pub struct Delivery {
     pub id: DeliveryId,
     /// Whose event.
     pub owner: OwnerId,
-    /// The subscription that wants it.
+    /// The subscription that wants it; `None` for a message to whoever asked for the run.
     pub webhook: Option<WebhookId>,
     /// Those that share this text share a bound on how many are sent at once.
     pub endpoint: String,
@@ -119,11 +140,36 @@ impl Delivery {
     /// # Errors
     /// As [`id::random`](crate::id::random).
     pub fn new(to: &Subscription, event: Event, subject: Subject, at: Timestamp) -> Result<Self> {
+        let place = (Some(to.id), to.id.to_string());
+        Self::to(to.owner.clone(), place, (event, subject), at)
+    }
+
+    /// Returns the message that a run has ended, to whoever asked to be told of this one; it is due
+    /// at once. `None` for a run that nobody is told about.
+    ///
+    /// # Errors
+    /// As [`id::random`](crate::id::random).
+    pub fn of_callback(run: &Execution, to: &Callback) -> Result<Option<Self>> {
+        let told = [Event::SkillCompleted, Event::SkillFailed];
+        let Some(event) = Event::of_run(run).into_iter().find(|event| told.contains(event)) else {
+            return Ok(None);
+        };
+        let (place, subject) = ((None, to.endpoint.clone()), Subject::Run(run.id));
+        let at = run.ended_at.unwrap_or(run.created_at);
+        Self::to(run.owner.clone(), place, (event, subject), at).map(Some)
+    }
+
+    fn to(
+        owner: OwnerId,
+        (webhook, endpoint): (Option<WebhookId>, String),
+        (event, subject): (Event, Subject),
+        at: Timestamp,
+    ) -> Result<Self> {
         Ok(Self {
             id: DeliveryId::fresh(at)?,
-            owner: to.owner.clone(),
-            webhook: Some(to.id),
-            endpoint: to.id.to_string(),
+            owner,
+            webhook,
+            endpoint,
             event,
             subject,
             state: State::Waiting,
@@ -150,13 +196,46 @@ pub struct Announcement<'a> {
 }
 
 impl<'a> Announcement<'a> {
-    /// The end of a run, if it is one that anybody is told about.
-    pub fn of_run(run: &'a Execution) -> Option<Self> {
-        let event = Event::of_run(run)?;
-        let about = Scope::Action(run.action.clone());
-        let news = News { event, owner: &run.owner, user: run.user.as_ref(), about };
+    /// The end of a run, if it is one that anybody is told about: everything that it is.
+    pub fn of_run(run: &'a Execution) -> Vec<Self> {
         let at = run.ended_at.unwrap_or(run.created_at);
-        Some(Self { news, subject: Subject::Run(run.id), at })
+        Event::of_run(run).into_iter().map(|event| Self::about(run, event, at)).collect()
+    }
+
+    /// That a conversation begins with a run, if it does.
+    pub fn of_conversation(run: &'a Execution) -> Option<Self> {
+        let begins = run.origin.as_ref().is_some_and(|origin| origin.conversation.is_none());
+        begins.then(|| Self::about(run, Event::ConversationCreated, run.created_at))
+    }
+
+    fn about(run: &'a Execution, event: Event, at: Timestamp) -> Self {
+        let news = News {
+            event,
+            owner: &run.owner,
+            user: run.user.as_ref(),
+            agent: run.origin.as_ref().map(|origin| &origin.agent),
+            about: Scope::Action(run.action.clone()),
+        };
+        Self { news, subject: Subject::Run(run.id), at }
+    }
+
+    /// That no run could be made of a due time, if that is so.
+    pub fn of_firing(firing: &'a Firing) -> Option<Self> {
+        let Firing { then, at, run: None, .. } = firing else { return None };
+        let (error, due_at) = (then.last_error.clone()?, then.last_due_at?);
+        if firing.seen.last_due_at == then.last_due_at {
+            return None;
+        }
+        let news = News {
+            event: Event::ScheduledJobFailed,
+            owner: &then.owner,
+            user: then.user.as_ref(),
+            agent: Some(&then.agent),
+            about: Scope::Action(then.action.clone()),
+        };
+        let (schedule, agent, action) = (then.id, then.agent.clone(), then.action.clone());
+        let subject = Subject::Firing(FiringFacts { schedule, agent, action, due_at, error });
+        Some(Self { news, subject, at: *at })
     }
 
     /// That a connection goes from one state to another at a time, if anybody is told about it.
@@ -169,7 +248,8 @@ impl<'a> Announcement<'a> {
         // Whose it is does not change, and a change need not say it.
         let (known, now) = (from.or(to)?, to.or(from)?);
         let about = Scope::Namespace(known.integration.clone());
-        let news = News { event, owner: &known.owner, user: known.user.as_ref(), about };
+        let user = known.user.as_ref();
+        let news = News { event, owner: &known.owner, user, agent: None, about };
         let facts = ConnectionFacts {
             id: known.id,
             integration: known.integration.clone(),
@@ -333,6 +413,8 @@ pub struct Claimed {
     pub delivery: Delivery,
     /// Where it goes, unless that was removed.
     pub subscription: Option<Subscription>,
+    /// Where a message goes that no subscription wants.
+    pub callback: Option<Callback>,
 }
 
 /// How an attempt ended.

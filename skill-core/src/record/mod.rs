@@ -14,7 +14,9 @@ pub mod key;
 pub mod login;
 pub mod owner;
 pub mod run;
+pub mod schedule;
 pub mod scope;
+pub mod trigger;
 pub mod usage;
 pub mod webhook;
 

@@ -9,6 +9,7 @@ use crate::{
         Sealed,
         execution::{Execution, Idempotency},
         scope::Scopes,
+        trigger::Source,
     },
 };
 
@@ -76,6 +77,8 @@ pub struct Enqueue {
     pub claimed: Option<(Worker, Timestamp)>,
     /// The most runs that may wait for this owner.
     pub most_queued: u64,
+    /// What began it besides a request with a key.
+    pub source: Option<Source>,
 }
 
 /// What became of an [`Enqueue`].

@@ -3,12 +3,13 @@
 use jiff::Timestamp;
 
 use crate::{
+    error::ErrorKind,
     id::WebhookId,
-    name::{ActionName, OwnerId, UserId},
+    name::{ActionName, AgentId, OwnerId, UserId},
     record::{
         Sealed,
         connection::Status,
-        execution::{Execution, State},
+        execution::{Execution, State, Trigger},
         scope::{Scope, Scopes},
     },
 };
@@ -31,15 +32,42 @@ pub enum Event {
     ConnectionExpired,
     /// A connection was removed.
     ConnectionDeleted,
+    /// A run of an agent ended well.
+    SkillCompleted,
+    /// A run of an agent ended in any other way, after all its attempts.
+    SkillFailed,
+    /// A run of an agent ended because an account is not connected, or its access has ended.
+    AgentError,
+    /// An agent was removed: its runs end in errors from then on.
+    AgentStatusChanged,
+    /// A run of an agent was asked for that goes on from no other.
+    ConversationCreated,
+    /// A run that the clock asked for ended well.
+    ScheduledJobCompleted,
+    /// A run that the clock asked for ended in any other way, or could not be made.
+    ScheduledJobFailed,
     /// Somebody tries a subscription out. It cannot be asked for: it goes to that subscription.
     Test,
 }
 
 impl Event {
-    /// Every event that can be asked for.
+    /// Every event that a subscription of an owner can ask for.
     pub const ALL: [Self; 5] = [
         Self::ExecutionCompleted,
         Self::ExecutionFailed,
+        Self::ConnectionCreated,
+        Self::ConnectionExpired,
+        Self::ConnectionDeleted,
+    ];
+    /// Every event that a subscription to an agent can ask for.
+    pub const OF_AGENTS: [Self; 10] = [
+        Self::SkillCompleted,
+        Self::SkillFailed,
+        Self::AgentError,
+        Self::AgentStatusChanged,
+        Self::ConversationCreated,
+        Self::ScheduledJobCompleted,
+        Self::ScheduledJobFailed,
         Self::ConnectionCreated,
         Self::ConnectionExpired,
         Self::ConnectionDeleted,
@@ -53,24 +81,41 @@ impl Event {
             Self::ConnectionCreated => "connection.created",
             Self::ConnectionExpired => "connection.expired",
             Self::ConnectionDeleted => "connection.deleted",
+            Self::SkillCompleted => "skill.completed",
+            Self::SkillFailed => "skill.failed",
+            Self::AgentError => "agent.error",
+            Self::AgentStatusChanged => "agent.status_changed",
+            Self::ConversationCreated => "conversation.created",
+            Self::ScheduledJobCompleted => "scheduled_job.completed",
+            Self::ScheduledJobFailed => "scheduled_job.failed",
             Self::Test => "webhook.test",
         }
     }
 
     /// Reads what [`Event::as_str`] wrote.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().chain([Self::Test]).find(|event| event.as_str() == text)
+        let all = Self::ALL.into_iter().chain(Self::OF_AGENTS).chain([Self::Test]);
+        all.into_iter().find(|event| event.as_str() == text)
     }
 
     /// What the end of a run is. Nothing, for one that has not ended, and for one that another run
     /// asked for: it is a part of that.
-    pub fn of_run(run: &Execution) -> Option<Self> {
-        match run.state {
-            _ if run.parent.is_some() => None,
-            State::Success => Some(Self::ExecutionCompleted),
-            State::Error | State::Cancelled => Some(Self::ExecutionFailed),
-            State::Queued | State::Held | State::Running => None,
+    pub fn of_run(run: &Execution) -> Vec<Self> {
+        if run.parent.is_some() || !run.state.is_final() {
+            return Vec::new();
         }
+        let is_good = run.state == State::Success;
+        let either = |good, bad| if is_good { good } else { bad };
+        let mut all = vec![either(Self::ExecutionCompleted, Self::ExecutionFailed)];
+        let Some(origin) = &run.origin else { return all };
+        all.push(either(Self::SkillCompleted, Self::SkillFailed));
+        if matches!(run.error, Some(ErrorKind::NotConnected | ErrorKind::TokenExpired)) {
+            all.push(Self::AgentError);
+        }
+        if origin.trigger == Trigger::Scheduled {
+            all.push(either(Self::ScheduledJobCompleted, Self::ScheduledJobFailed));
+        }
+        all
     }
 
     /// What it is that a connection goes from one status to another; from `None` when it is new,
@@ -95,6 +140,8 @@ pub struct Subscription {
     pub owner: OwnerId,
     /// Events of this user only; `None` is everybody's.
     pub user: Option<UserId>,
+    /// Events of this agent only, and of connections; `None` is a subscription to no agent's.
+    pub agent: Option<AgentId>,
     /// Where to say so.
     pub url: String,
     /// About what: at least one, none twice.
@@ -123,9 +170,12 @@ impl Subscription {
             Scope::Action(action) => self.actions.is_empty() || self.actions.contains(action),
             Scope::All | Scope::Namespace(_) => true,
         };
+        let is_agents =
+            news.agent.is_none() || self.agent.is_none() || self.agent.as_ref() == news.agent;
         self.disabled.is_none()
             && self.events.contains(&news.event)
             && is_mine
+            && is_agents
             && is_meant
             && self.scopes.allows(&news.about)
     }
@@ -136,7 +186,7 @@ impl Subscription {
 /// ```
 /// use skill_core::{name::OwnerId, record::{scope::Scope, webhook::{Event, News}}};
 /// let owner = OwnerId::standard();
-/// let news = News { event: Event::Test, owner: &owner, user: None, about: Scope::All };
+/// let news = News { event: Event::Test, owner: &owner, user: None, agent: None, about: Scope::All };
 /// assert_eq!(news.event.as_str(), "webhook.test");
 /// ```
 #[derive(Debug, Clone)]
@@ -147,6 +197,8 @@ pub struct News<'a> {
     pub owner: &'a OwnerId,
     /// For whom.
     pub user: Option<&'a UserId>,
+    /// By which agent.
+    pub agent: Option<&'a AgentId>,
     /// The action, or the integration: who may not use it is not told.
     pub about: Scope,
 }
@@ -169,6 +221,8 @@ pub enum Change {
     Disable(Disabled),
     /// Messages are sent again, about these actions and as far as these scopes go.
     Enable(Vec<ActionName>, Scopes),
+    /// Another address and other events. What is on its way goes to the new address.
+    Edit(String, Vec<Event>),
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 mod agent;
 mod memory;
 mod outbox;
+mod schedule;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(any(test, feature = "test-suite"))]
@@ -24,6 +25,7 @@ pub use self::{
     agent::{AgentStore, ConversationStore, MemoryFilter},
     memory::MemoryStore,
     outbox::{DeliveryFilter, OutboxStore, WebhookStore},
+    schedule::{ScheduleStore, TriggerStore},
     upkeep::{Aged, Cursor, Part, Place, Restored, UpkeepStore},
 };
 use crate::{
@@ -435,6 +437,8 @@ pub trait Store:
     + LoginStore
     + ExecutionStore
     + QueueStore
+    + ScheduleStore
+    + TriggerStore
     + AgentStore
     + ConversationStore
     + UsageStore
@@ -460,6 +464,8 @@ impl<T> Store for T where
         + LoginStore
         + ExecutionStore
         + QueueStore
+        + ScheduleStore
+        + TriggerStore
         + AgentStore
         + ConversationStore
         + UsageStore

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::{
     error::Result,
-    id::{AppId, ExecutionId, FlowId, MemoryId, WebhookId},
+    id::{AppId, ExecutionId, FlowId, MemoryId, ScheduleId, TriggerId, WebhookId},
     name::{OwnerId, UserId},
     record::{
         Sealed,
@@ -44,6 +44,12 @@ pub enum Part {
     Steps,
     /// What repeats of requests are given.
     Replays,
+    /// Inputs of schedules.
+    Schedules,
+    /// Secrets of triggers.
+    Triggers,
+    /// Secrets that the ends of single runs are signed with.
+    Callbacks,
     /// What runs said.
     Said,
     /// What agents keep in mind.
@@ -52,7 +58,7 @@ pub enum Part {
 
 impl Part {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Grants,
         Self::Clients,
         Self::Flows,
@@ -62,6 +68,9 @@ impl Part {
         Self::Outcomes,
         Self::Steps,
         Self::Replays,
+        Self::Schedules,
+        Self::Triggers,
+        Self::Callbacks,
         Self::Said,
         Self::Memories,
     ];
@@ -112,6 +121,27 @@ pub enum Place {
     },
     /// A run's outcome, wherever it is kept.
     Outcome {
+        /// Whose.
+        owner: OwnerId,
+        /// Of which run.
+        run: ExecutionId,
+    },
+    /// The inputs of a schedule.
+    Schedule {
+        /// Whose.
+        owner: OwnerId,
+        /// Which one.
+        schedule: ScheduleId,
+    },
+    /// The secret of a trigger.
+    Trigger {
+        /// Whose.
+        owner: OwnerId,
+        /// Which one.
+        trigger: TriggerId,
+    },
+    /// What the end of a run is signed with.
+    Callback {
         /// Whose.
         owner: OwnerId,
         /// Of which run.
@@ -180,6 +210,8 @@ pub struct Restored {
     pub runs: u64,
     /// The grants that were renewed elsewhere since, perhaps.
     pub grants: u64,
+    /// The schedules: they are disabled.
+    pub schedules: u64,
 }
 
 /// The store as a whole.
@@ -193,8 +225,8 @@ pub trait UpkeepStore {
     /// Forgets a fact, durably.
     async fn forget_fact(&self, name: &str) -> Result<()>;
     /// Begins again from a backup, durably, in one transaction: the store has the new `epoch`, runs
-    /// of the queue that have not ended are held, grants are doubted until they are renewed, and
-    /// nobody is on their way or holds a lease any more.
+    /// of the queue that have not ended are held, schedules are disabled, grants are doubted until
+    /// they are renewed, and nobody is on their way or holds a lease any more.
     async fn begin_epoch(&self, epoch: &str) -> Result<Restored>;
     /// Whether the grant at this revision came out of a backup.
     async fn is_restored(&self, at: &ConnectionRef, revision: Revision) -> Result<bool>;
@@ -219,6 +251,10 @@ pub trait UpkeepStore {
     /// were read, durably, in one transaction; returns how many that were. Revisions stay.
     async fn reseal(&self, part: Part, values: &[(Aged, Sealed)]) -> Result<u64>;
 }
+
+/// Why a schedule of a restored store makes no runs.
+pub(super) const RESTORED: &str =
+    "it came out of a backup, and may go on where that was made: enable it";
 
 /// The deadline of a run that is released at `now`.
 pub(super) fn prolonged(created: Timestamp, deadline: Timestamp, now: Timestamp) -> Timestamp {

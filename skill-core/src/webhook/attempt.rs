@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use http::{Method, StatusCode};
 use secrecy::SecretString;
+use serde_json::{Map, Value};
 use url::Url;
 
 use super::{deliver::Deliverer, payload, sign};
@@ -16,7 +17,8 @@ use crate::{
     record::{
         audit::{Actor, Entry},
         delivery::{Claimed, Delivery, Next, Settled, Subject},
-        webhook::{Change, Disabled, Subscription},
+        trigger::Callback,
+        webhook::{Change, Disabled, Event as Happened, Subscription},
     },
     transport::{Body, Outgoing, Payload},
 };
@@ -35,6 +37,30 @@ struct Ended {
     is_doubtful: bool,
 }
 
+/// Where a message goes.
+enum To {
+    Subscription(Subscription),
+    /// To whoever asked to be told of this one run.
+    Callback(Callback),
+}
+
+impl To {
+    fn url(&self) -> &str {
+        match self {
+            Self::Subscription(webhook) => &webhook.url,
+            Self::Callback(callback) => &callback.url,
+        }
+    }
+
+    /// Whether what happened is told as an agent's.
+    fn is_agents(&self) -> bool {
+        match self {
+            Self::Subscription(webhook) => webhook.agent.is_some(),
+            Self::Callback(_) => true,
+        }
+    }
+}
+
 impl Ended {
     /// It was given up before anything was sent.
     fn dead(why: impl Into<String>) -> Self {
@@ -45,13 +71,19 @@ impl Ended {
 impl Deliverer {
     /// Delivers a message that was claimed, before `deadline`: then somebody else may have it.
     pub(super) async fn attempt(&self, claimed: Claimed, deadline: Deadline) {
-        let Claimed { lease, delivery, subscription } = claimed;
-        let ended = match subscription {
-            None => Ended::dead("the webhook was deleted"),
-            Some(Subscription { disabled: Some(disabled), .. }) => {
-                Ended::dead(format!("the webhook is disabled: {}", disabled.reason))
+        let Claimed { lease, delivery, subscription, callback } = claimed;
+        let to = match (subscription, callback) {
+            (Some(Subscription { disabled: Some(disabled), .. }), _) => {
+                Err(format!("the webhook is disabled: {}", disabled.reason))
             }
-            Some(webhook) => match self.send(&delivery, &webhook, deadline).await {
+            (Some(webhook), _) => Ok(To::Subscription(webhook)),
+            (None, Some(callback)) => Ok(To::Callback(callback)),
+            (None, None) if delivery.webhook.is_none() => Err("the run is no longer kept".into()),
+            (None, None) => Err("the webhook was deleted".into()),
+        };
+        let ended = match to {
+            Err(why) => Ended::dead(why),
+            Ok(to) => match self.send(&delivery, &to, deadline).await {
                 Ok(ended) => ended,
                 // It is ours, and may pass: a store that does not answer, or a damaged record.
                 Err(error) => self.failed(&delivery, &error),
@@ -71,23 +103,16 @@ impl Deliverer {
         self.freed.notify_one();
     }
 
-    async fn send(
-        &self,
-        delivery: &Delivery,
-        webhook: &Subscription,
-        deadline: Deadline,
-    ) -> Result<Ended> {
-        let data = match &delivery.subject {
-            Subject::Run(id) => match self.runs.ended(&delivery.owner, *id).await? {
-                Some(run) => payload::of_run(&run, &self.runs.catalog()),
-                None => return Ok(Ended::dead("the run is no longer kept")),
-            },
-            Subject::Connection(facts) => payload::of_connection(facts),
-            Subject::Webhook(id) => payload::of_test(*id),
+    async fn send(&self, delivery: &Delivery, to: &To, deadline: Deadline) -> Result<Ended> {
+        let Some(data) = self.data(delivery, to.is_agents()).await? else {
+            return Ok(Ended::dead("the run is no longer kept"));
         };
-        let body = payload::message(delivery, &data);
-        let secrets = self.webhooks.secrets(webhook)?;
-        let request = self.request(webhook, (delivery, body), &secrets)?;
+        let body = payload::message(delivery, &data, to.is_agents());
+        let secrets = match to {
+            To::Subscription(webhook) => self.webhooks.secrets(webhook)?,
+            To::Callback(callback) => vec![self.webhooks.callback_secret(delivery, callback)?],
+        };
+        let request = self.request(to, (delivery, body), &secrets)?;
         let watch = Stopwatch::start();
         let deadline = deadline.within(self.settings.timeout);
         let answer = self.webhooks.transport.send(request, deadline).await;
@@ -98,7 +123,7 @@ impl Deliverer {
                 let status = answer.status;
                 drain(answer.body).await;
                 let is_doubtful = is_slow || !status.is_success();
-                Ended { is_doubtful, ..self.answered(delivery, webhook, (status, asked)).await? }
+                Ended { is_doubtful, ..self.answered(delivery, to, (status, asked)).await? }
             }
             Err(error) => {
                 let next = self.again(delivery, None)?;
@@ -107,13 +132,36 @@ impl Deliverer {
         })
     }
 
+    /// What a message says; `None` when there is nothing left to tell of.
+    async fn data(&self, delivery: &Delivery, is_agents: bool) -> Result<Option<String>> {
+        let id = match &delivery.subject {
+            Subject::Run(id) => *id,
+            Subject::Connection(facts) => return Ok(Some(payload::of_connection(facts))),
+            Subject::Agent(id) => return Ok(Some(payload::of_removed(id))),
+            Subject::Firing(facts) => return Ok(Some(payload::of_firing(facts))),
+            Subject::Webhook(id) => return Ok(Some(payload::of_test(*id))),
+        };
+        let Some(run) = self.runs.ended(&delivery.owner, id).await? else { return Ok(None) };
+        let beside = match is_agents {
+            true => {
+                let source = self.webhooks.store.source(&delivery.owner, id).await?;
+                payload::of_agent(&run.execution, source.unwrap_or_default())
+            }
+            false => Map::new(),
+        };
+        if delivery.event == Happened::ConversationCreated {
+            return Ok(Some(Value::Object(beside).to_string()));
+        }
+        Ok(Some(payload::of_run(&run, &self.runs.catalog(), beside)))
+    }
+
     fn request(
         &self,
-        webhook: &Subscription,
+        to: &To,
         (delivery, body): (&Delivery, bytes::Bytes),
         secrets: &[SecretString],
     ) -> Result<Outgoing> {
-        let url = Url::parse(&webhook.url).map_err(Error::internal)?;
+        let url = Url::parse(to.url()).map_err(Error::internal)?;
         let mut request = Outgoing::new(Method::POST, url);
         let seconds = self.webhooks.clock.now().as_second();
         request.headers = sign::headers((delivery.id, seconds), &body, secrets)?;
@@ -125,7 +173,7 @@ impl Deliverer {
     async fn answered(
         &self,
         delivery: &Delivery,
-        webhook: &Subscription,
+        to: &To,
         (status, asked): (StatusCode, Option<Duration>),
     ) -> Result<Ended> {
         let code = status.as_u16();
@@ -139,7 +187,9 @@ impl Deliverer {
             return Ok(ended(None, Next::Delivered));
         }
         if status == StatusCode::GONE {
-            self.disable(webhook).await?;
+            if let To::Subscription(webhook) = to {
+                self.disable(webhook).await?;
+            }
             return Ok(ended(Some("the receiver answered 410: it is gone".into()), Next::Dead));
         }
         let error = match status.is_redirection() {

@@ -23,11 +23,15 @@ pub(super) fn check(
     catalog: &Catalog,
     transport: &dyn Transport,
 ) -> Result<()> {
+    let check_secret = match wanted.agent {
+        Some(_) => sign::check_text,
+        None => sign::check_secret,
+    };
     let problems: Vec<_> = [
         ("url", check_url(&wanted.url, transport)),
-        ("events", check_events(&wanted.events)),
+        ("events", check_events(&wanted.events, wanted.agent.is_some())),
         ("tool_ids", check_tools(&wanted.tool_ids, catalog)),
-        ("secret", wanted.secret.as_ref().map_or(Ok(()), sign::check_secret)),
+        ("secret", wanted.secret.as_ref().map_or(Ok(()), check_secret)),
     ]
     .into_iter()
     .filter_map(|(field, checked)| Some(Detail::new(field, checked.err()?)))
@@ -63,12 +67,40 @@ fn check_url(text: &str, transport: &dyn Transport) -> Result<(), String> {
     if is_plain { Ok(()) } else { Err("expected the address in its usual spelling".into()) }
 }
 
-fn check_events(events: &[Event]) -> Result<(), String> {
+/// The error for an address to which nothing may be sent.
+pub(crate) fn admit_url(url: &str, transport: &dyn Transport) -> Result<()> {
+    check_url(url, transport).map_err(|issue| {
+        Error::invalid(format!("`callback_url`: {issue}")).detail("callback_url", issue)
+    })
+}
+
+/// Refuses an address and events that a subscription cannot be changed to.
+pub(super) fn check_edit(
+    (url, events): (&str, &[Event]),
+    is_agents: bool,
+    transport: &dyn Transport,
+) -> Result<()> {
+    let checked = [("url", check_url(url, transport)), ("events", check_events(events, is_agents))];
+    let problems = checked.into_iter();
+    let problems = problems.filter_map(|(field, checked)| Some(Detail::new(field, checked.err()?)));
+    let problems: Vec<_> = problems.collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Error::invalid("the webhook cannot be changed to this").details(problems))
+}
+
+fn check_events(events: &[Event], is_agents: bool) -> Result<(), String> {
+    let known = if is_agents { &Event::OF_AGENTS[..] } else { &Event::ALL[..] };
     match events {
         [] => Err("expected at least one event".into()),
         _ if has_twice(events) => Err("expected every event once".into()),
         _ if events.contains(&Event::Test) => {
             Err("a test is sent when somebody asks for one: it is no event".into())
+        }
+        _ if events.iter().any(|event| !known.contains(event)) => {
+            let names = known.iter().map(|event| event.as_str()).collect::<Vec<_>>();
+            Err(format!("expected any of `{}`", names.join("`, `")))
         }
         _ => Ok(()),
     }

@@ -15,20 +15,25 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 
-pub(crate) use self::deliver::{Deliverer, Parts};
 pub use self::settings::Settings;
+pub(crate) use self::{
+    check::admit_url,
+    deliver::{Deliverer, Parts},
+    sign::{check_text, fresh_secret, is_signed},
+};
 use crate::{
     access::Caller,
     catalog::Catalog,
     clock::Clock,
     credential::{Vault, seal::Binding},
     error::{Error, ErrorKind, Result},
-    id::{DeliveryId, WebhookId},
-    name::{OwnerId, UserId},
+    id::{DeliveryId, ExecutionId, WebhookId},
+    name::{AgentId, OwnerId, UserId},
     record::{
         Sealed,
         audit::Entry,
         delivery::{Delivery, Subject},
+        trigger::Callback,
         webhook::{Change, Disabled, Event, Subscription},
     },
     store::{DeliveryFilter, Store},
@@ -55,14 +60,17 @@ pub struct NewWebhook {
     pub events: Vec<Event>,
     /// About runs of these tools only; empty is all of them.
     pub tool_ids: Vec<String>,
-    /// `whsec_` and 24 to 64 bytes as base64; one is made when it is missing.
+    /// `whsec_` and 24 to 64 bytes as base64, or any text of 8 to 256 bytes for a subscription to an
+    /// agent; one is made when it is missing.
     pub secret: Option<SecretString>,
+    /// About runs of this agent only, with the events of agents.
+    pub agent: Option<AgentId>,
 }
 
 impl NewWebhook {
     /// Returns a subscription to events of every tool, with a secret that is still to be made.
     pub fn new(url: &str, events: Vec<Event>) -> Self {
-        Self { url: url.into(), events, tool_ids: Vec::new(), secret: None }
+        Self { url: url.into(), events, tool_ids: Vec::new(), secret: None, agent: None }
     }
 }
 
@@ -111,6 +119,7 @@ impl Webhooks {
             id: WebhookId::fresh(at)?,
             owner: caller.owner.clone(),
             user: caller.user.clone(),
+            agent: wanted.agent,
             url: wanted.url,
             events: wanted.events,
             tool_ids: known.iter().map(|tool| tool.id.clone()).collect(),
@@ -189,6 +198,30 @@ impl Webhooks {
         let until = self.clock.now().checked_add(overlap).map_err(Error::internal)?;
         let change = Change::Secret(self.seal(&webhook, &secret)?, until);
         self.change(caller, id, (&change, "webhook.rotated")).await.map(|webhook| (webhook, secret))
+    }
+
+    /// Gives a subscription another address and other events, and another secret when there is one;
+    /// the one before signs as well for a day.
+    ///
+    /// # Errors
+    /// As [`Webhooks::get`]; [`ErrorKind::InvalidInput`] as [`Webhooks::create`].
+    pub async fn edit(
+        &self,
+        caller: &Caller,
+        id: WebhookId,
+        (url, events, secret): (String, Vec<Event>, Option<SecretString>),
+    ) -> Result<Subscription> {
+        let webhook = self.get(caller, id).await?;
+        check::check_edit((&url, &events), webhook.agent.is_some(), &*self.transport)?;
+        if let Some(Err(issue)) = secret.as_ref().map(sign::check_text) {
+            return Err(Error::invalid(format!("`secret`: {issue}")).detail("secret", issue));
+        }
+        let edited = Change::Edit(url, events);
+        let changed = self.change(caller, id, (&edited, "webhook.changed")).await?;
+        let Some(secret) = secret else { return Ok(changed) };
+        let until = self.clock.now().checked_add(OVERLAP).map_err(Error::internal)?;
+        let change = Change::Secret(self.seal(&webhook, &secret)?, until);
+        self.change(caller, id, (&change, "webhook.rotated")).await
     }
 
     /// Sends nothing to a subscription until it is enabled again.
@@ -295,6 +328,14 @@ impl Webhooks {
         Ok(all)
     }
 
+    /// What the end of a single run is signed with.
+    fn callback_secret(&self, delivery: &Delivery, to: &Callback) -> Result<SecretString> {
+        let Subject::Run(run) = &delivery.subject else {
+            return Err(Error::internal("a callback about no run"));
+        };
+        self.vault.open(&to.secret, &callback_binding(&delivery.owner, *run))
+    }
+
     fn seal(&self, webhook: &Subscription, secret: &SecretString) -> Result<Sealed> {
         self.vault.seal(secret.expose_secret().as_bytes(), &secret_binding(webhook))
     }
@@ -335,6 +376,11 @@ fn unknown() -> Error {
 
 fn secret_binding(webhook: &Subscription) -> Binding {
     secret_binding_of(&webhook.owner, webhook.user.as_ref(), webhook.id)
+}
+
+/// What the secret is bound to that the end of a single run is signed with.
+pub(crate) fn callback_binding(owner: &OwnerId, run: ExecutionId) -> Binding {
+    Binding::to("callback_secret", [owner.as_str(), &run.to_string()])
 }
 
 pub(crate) fn secret_binding_of(

@@ -2,18 +2,19 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     call::{Data, Outcome},
     catalog::Catalog,
     error::ErrorKind,
     id::WebhookId,
-    name::UserId,
+    name::{AgentId, UserId},
     queue::Run,
     record::{
-        delivery::{ConnectionFacts, Delivery},
-        execution::State,
+        delivery::{ConnectionFacts, Delivery, FiringFacts},
+        execution::{Execution, State},
+        trigger::Source,
     },
 };
 
@@ -22,17 +23,60 @@ const RESULT: usize = 256 * 1024;
 /// The most bytes of a service's answer that an error shows.
 const SHOWN: usize = 4096;
 
-/// A message as it is sent.
-pub(super) fn message(delivery: &Delivery, data: &str) -> Bytes {
-    let head = json!({
-        "type": delivery.event.as_str(),
-        "timestamp": delivery.created_at.to_string(),
-    });
+/// A message as it is sent: what happened is its `event` when it is told as an agent's.
+pub(super) fn message(delivery: &Delivery, data: &str, is_agents: bool) -> Bytes {
+    let mut head = json!({ "timestamp": delivery.created_at.to_string() });
+    head[if is_agents { "event" } else { "type" }] = delivery.event.as_str().into();
     with_member(&head, "data", data).into()
 }
 
-/// What is said of a run that ended.
-pub(super) fn of_run(run: &Run, catalog: &Catalog) -> String {
+/// What is said of a run beside its end, to whoever hears of agents.
+pub(super) fn of_agent(run: &Execution, source: Source) -> Map<String, Value> {
+    let version = run.version.map_or_else(|| "v1.0".to_owned(), |version| version.to_string());
+    let mut said = Map::from_iter([
+        ("execution_id".to_owned(), Value::from(run.id.to_string())),
+        ("job_id".to_owned(), format!("job_{}", run.id.raw()).into()),
+        ("user_id".to_owned(), run.user.as_ref().map(UserId::as_str).into()),
+        ("skill_category".to_owned(), run.action.namespace.as_str().into()),
+        ("skill_name".to_owned(), run.action.name.as_str().into()),
+        ("skill_version".to_owned(), version.into()),
+    ]);
+    if let Some(origin) = &run.origin {
+        let conversation = origin.conversation.unwrap_or(run.id);
+        said.insert("agent_id".into(), origin.agent.as_str().into());
+        said.insert("conversation_id".into(), format!("conv_{}", conversation.raw()).into());
+        said.insert("trigger_type".into(), origin.trigger.as_str().into());
+    }
+    if let Some(id) = source.schedule {
+        said.insert("scheduled_job_id".into(), id.to_string().into());
+    }
+    if let Some(id) = source.trigger {
+        said.insert("trigger_id".into(), id.to_string().into());
+    }
+    said
+}
+
+/// What is said of an agent that was removed.
+pub(super) fn of_removed(agent: &AgentId) -> String {
+    json!({ "agent_id": agent.as_str(), "status": "deleted" }).to_string()
+}
+
+/// What is said of a due time that no run could be made of.
+pub(super) fn of_firing(known: &FiringFacts) -> String {
+    json!({
+        "scheduled_job_id": known.schedule.to_string(),
+        "agent_id": known.agent.as_str(),
+        "skill_category": known.action.namespace.as_str(),
+        "skill_name": known.action.name.as_str(),
+        "due_at": known.due_at.to_string(),
+        "status": State::Error.as_str(),
+        "error": { "code": "not_started", "message": known.error, "details": {} },
+    })
+    .to_string()
+}
+
+/// What is said of a run that ended, with what stands `beside` it.
+pub(super) fn of_run(run: &Run, catalog: &Catalog, beside: Map<String, Value>) -> String {
     let execution = &run.execution;
     let action = &execution.action;
     let derived = || format!("{}-{}", action.namespace.canonical(), action.name.canonical());
@@ -43,6 +87,9 @@ pub(super) fn of_run(run: &Run, catalog: &Catalog) -> String {
         "tool_id": tool.map_or_else(derived, |tool| tool.id.clone()),
         "status": execution.state.as_str(),
     });
+    for (name, value) in beside {
+        said[name] = value;
+    }
     if execution.state != State::Success {
         said["error"] = error(run);
         return said.to_string();

@@ -23,8 +23,22 @@ const SECRET: std::ops::RangeInclusive<usize> = 24..=64;
 /// How many it holds otherwise.
 const FRESH: usize = 32;
 
-/// The bytes of a secret; `None` when it is none.
+/// How many bytes a secret of plain text has.
+const PLAIN: std::ops::RangeInclusive<usize> = 8..=256;
+
+/// The bytes of a secret; `None` when it is none. What is not `whsec_` and base64 is taken as it
+/// stands, where that was allowed.
 fn bytes(secret: &SecretString) -> Option<Zeroizing<Vec<u8>>> {
+    standard(secret).or_else(|| plain(secret))
+}
+
+fn plain(secret: &SecretString) -> Option<Zeroizing<Vec<u8>>> {
+    let text = secret.expose_secret();
+    let fits = PLAIN.contains(&text.len()) && !text.chars().any(char::is_control);
+    fits.then(|| Zeroizing::new(text.as_bytes().to_vec()))
+}
+
+fn standard(secret: &SecretString) -> Option<Zeroizing<Vec<u8>>> {
     let encoded = secret.expose_secret().strip_prefix(PREFIX)?;
     let bytes = STANDARD.decode(encoded).ok().map(Zeroizing::new)?;
     Some(bytes).filter(|bytes| SECRET.contains(&bytes.len()))
@@ -33,11 +47,32 @@ fn bytes(secret: &SecretString) -> Option<Zeroizing<Vec<u8>>> {
 /// Says what is wrong with a secret that somebody brings.
 pub(super) fn check_secret(secret: &SecretString) -> Result<(), String> {
     let expected = || format!("expected {PREFIX} and the base64 of 24 to 64 bytes");
+    standard(secret).map(drop).ok_or_else(expected)
+}
+
+/// Says what is wrong with a secret that may be any text.
+pub(crate) fn check_text(secret: &SecretString) -> Result<(), String> {
+    let expected = || {
+        format!(
+            "expected {PREFIX} and the base64 of 24 to 64 bytes, or any text of {} to {} bytes",
+            PLAIN.start(),
+            PLAIN.end()
+        )
+    };
     bytes(secret).map(drop).ok_or_else(expected)
 }
 
+/// Whether `signature` is the HMAC-SHA256 of the parts, in time that does not depend on where it
+/// differs.
+pub(crate) fn is_signed(secret: &SecretString, parts: &[&[u8]], signature: &[u8]) -> Result<bool> {
+    let key = bytes(secret).ok_or_else(|| Error::internal("a secret cannot be used"))?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(Error::internal)?;
+    parts.iter().for_each(|part| mac.update(part));
+    Ok(mac.verify_slice(signature).is_ok())
+}
+
 /// Makes a secret.
-pub(super) fn fresh_secret() -> Result<SecretString> {
+pub(crate) fn fresh_secret() -> Result<SecretString> {
     let bytes = Zeroizing::new(id::random::<FRESH>()?);
     let encoded = Zeroizing::new(STANDARD.encode(*bytes));
     Ok(SecretString::from([PREFIX, encoded.as_str()].concat()))

@@ -20,6 +20,7 @@ mod quotas;
 mod renew;
 mod retry;
 mod rotate;
+mod schedules;
 mod script;
 mod secrets;
 mod skill;

@@ -48,7 +48,7 @@ impl Flowing {
     }
 
     /// Sets the time of day, as an operator does.
-    fn jump(&self, by: SignedDuration) {
+    pub(crate) fn jump(&self, by: SignedDuration) {
         *self.set.lock().unwrap() += by;
     }
 }

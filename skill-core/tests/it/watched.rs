@@ -12,7 +12,10 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use skill_core::{
     Error, ErrorKind, Result,
-    id::{AppId, ConnectionId, DeliveryId, ExecutionId, KeyId, MemoryId, WebhookId},
+    id::{
+        AppId, ConnectionId, DeliveryId, ExecutionId, KeyId, MemoryId, ScheduleId, TriggerId,
+        WebhookId,
+    },
     name::{AgentId, OwnerId, Slug},
     record::{
         Sealed,
@@ -28,6 +31,8 @@ use skill_core::{
         login::{Answer, Login},
         owner::Owner,
         run::{Claim, Claimed, Enqueue, Enqueued, Finished, Lease, Step},
+        schedule::{Fired, Firing, Schedule},
+        trigger::{Source, Trigger},
         usage::{Reserve, Share},
         webhook::{Change, Subscription},
     },
@@ -35,7 +40,8 @@ use skill_core::{
         Aged, AgentStore, AppStore, AuditStore, ConnectionStore, ConversationStore, Cursor,
         DeliveryFilter, ExecutionFilter, ExecutionStore, FlowStore, GrantStore, KeyStore,
         LoginStore, MemoryFilter, MemoryStore, MetaStore, OutboxStore, OwnerStore, Part,
-        QueueStore, Restored, Store, UpkeepStore, UsageStore, WebhookStore,
+        QueueStore, Restored, ScheduleStore, Store, TriggerStore, UpkeepStore, UsageStore,
+        WebhookStore,
     },
 };
 
@@ -214,6 +220,23 @@ watch! {
         fn conversation_runs(owner: &OwnerId, start: ExecutionId, most: u32) -> Vec<Execution>;
         fn say(lease: &Lease, said: &Said) -> bool;
         fn said(owner: &OwnerId, run: ExecutionId) -> Vec<Said>;
+    }
+    ScheduleStore {
+        fn insert_schedule(schedule: &Schedule, most: u32) -> bool;
+        fn schedules(owner: &OwnerId) -> Vec<Schedule>;
+        fn change_schedule(seen: &Schedule, to: &Schedule) -> bool;
+        fn delete_schedule(owner: &OwnerId, id: ScheduleId) -> bool;
+        fn due_schedules(now: Timestamp, after: Option<(Timestamp, ScheduleId)>, most: u32)
+            -> Vec<Schedule>;
+        fn next_schedule() -> Option<Timestamp>;
+        fn fire(firing: &Firing) -> Fired;
+    }
+    TriggerStore {
+        fn insert_trigger(trigger: &Trigger, most: u32) -> bool;
+        fn triggers(owner: &OwnerId) -> Vec<Trigger>;
+        fn trigger_by_token(token: &TokenHash) -> Option<Trigger>;
+        fn delete_trigger(owner: &OwnerId, id: TriggerId) -> bool;
+        fn source(owner: &OwnerId, run: ExecutionId) -> Option<Source>;
     }
     UsageStore {
         fn reserve(owner: &OwnerId, reserve: &Reserve) -> Share;

@@ -1,6 +1,6 @@
 //! Webhooks: subscriptions, where nobody may be sent, and what is delivered.
 
-mod deliver;
+pub(crate) mod deliver;
 mod receivers;
 
 use std::sync::Arc;

@@ -8,7 +8,10 @@ use jiff::Timestamp;
 use skill_core::{
     Error, ErrorKind, Result,
     clock::Clock,
-    id::{AppId, ConnectionId, DeliveryId, ExecutionId, KeyId, MemoryId, WebhookId},
+    id::{
+        AppId, ConnectionId, DeliveryId, ExecutionId, KeyId, MemoryId, ScheduleId, TriggerId,
+        WebhookId,
+    },
     name::{AgentId, OwnerId, Slug},
     record::{
         Sealed,
@@ -24,6 +27,8 @@ use skill_core::{
         login::{Answer, Login},
         owner::Owner,
         run::{Claim, Claimed, Enqueue, Enqueued, Finished, Lease, Step},
+        schedule::{Fired, Firing, Schedule},
+        trigger::{Source, Trigger},
         usage::{Reserve, Share},
         webhook::{Change, Subscription},
     },
@@ -31,7 +36,7 @@ use skill_core::{
         Aged, AgentStore, AppStore, AuditStore, ConnectionStore, ConversationStore, Cursor,
         DeliveryFilter, ExecutionFilter, ExecutionStore, FlowStore, GrantStore, KeyStore,
         LoginStore, MemoryFilter, MemoryStore, MetaStore, OutboxStore, OwnerStore, Part,
-        QueueStore, Restored, UpkeepStore, UsageStore, WebhookStore,
+        QueueStore, Restored, ScheduleStore, TriggerStore, UpkeepStore, UsageStore, WebhookStore,
     },
 };
 
@@ -206,6 +211,23 @@ flaky! {
         fn conversation_runs(owner: &OwnerId, start: ExecutionId, most: u32) -> Vec<Execution>;
         fn say(lease: &Lease, said: &Said) -> bool;
         fn said(owner: &OwnerId, run: ExecutionId) -> Vec<Said>;
+    }
+    ScheduleStore {
+        fn insert_schedule(schedule: &Schedule, most: u32) -> bool;
+        fn schedules(owner: &OwnerId) -> Vec<Schedule>;
+        fn change_schedule(seen: &Schedule, to: &Schedule) -> bool;
+        fn delete_schedule(owner: &OwnerId, id: ScheduleId) -> bool;
+        fn due_schedules(now: Timestamp, after: Option<(Timestamp, ScheduleId)>, most: u32)
+            -> Vec<Schedule>;
+        fn next_schedule() -> Option<Timestamp>;
+        fn fire(firing: &Firing) -> Fired;
+    }
+    TriggerStore {
+        fn insert_trigger(trigger: &Trigger, most: u32) -> bool;
+        fn triggers(owner: &OwnerId) -> Vec<Trigger>;
+        fn trigger_by_token(token: &TokenHash) -> Option<Trigger>;
+        fn delete_trigger(owner: &OwnerId, id: TriggerId) -> bool;
+        fn source(owner: &OwnerId, run: ExecutionId) -> Option<Source>;
     }
     UsageStore {
         fn reserve(owner: &OwnerId, reserve: &Reserve) -> Share;

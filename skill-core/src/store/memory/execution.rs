@@ -13,9 +13,10 @@ use crate::{
     record::{
         Sealed,
         conversation::Said,
-        delivery::Announcement,
+        delivery::{Announcement, Delivery},
         execution::{Begun, Execution, Idempotency, Recorded},
         run::Step,
+        trigger::Source,
     },
     store::{ExecutionFilter, ExecutionStore},
 };
@@ -33,6 +34,8 @@ pub(super) struct Kept {
     pub(super) said: BTreeMap<u32, Said>,
     /// The idempotency key under which it was asked for.
     pub(super) repeat: Option<RepeatKey>,
+    /// What began it besides a key.
+    pub(super) source: Option<Source>,
 }
 
 impl Kept {
@@ -46,6 +49,7 @@ impl Kept {
             steps: BTreeMap::new(),
             said: BTreeMap::new(),
             repeat: None,
+            source: None,
         }
     }
 }
@@ -196,7 +200,16 @@ impl Tables {
 
     /// Tells whoever wants to know that a run has ended.
     pub(super) fn announce_end(&mut self, run: &Execution) -> Result<()> {
-        Announcement::of_run(run).map_or(Ok(()), |what| self.announce(&what))
+        for what in Announcement::of_run(run) {
+            self.announce(&what)?;
+        }
+        let source = self.run(&run.owner, run.id).and_then(|kept| kept.source.as_ref());
+        let Some(callback) = source.and_then(|source| source.callback.as_ref()) else {
+            return Ok(());
+        };
+        let told = Delivery::of_callback(run, callback)?;
+        told.into_iter().for_each(|delivery| self.put_delivery(delivery));
+        Ok(())
     }
 
     /// Takes a run that ended out of the queue, and keeps the outcome for repeats; without one the

@@ -14,6 +14,7 @@ mod meta;
 mod outbox;
 mod owner;
 mod queue;
+mod schedule;
 mod upkeep;
 mod usage;
 mod webhook;
@@ -31,7 +32,10 @@ use tokio::sync::Notify;
 use self::execution::Kept;
 use crate::{
     error::Error,
-    id::{self, AppId, ConnectionId, DeliveryId, ExecutionId, FlowId, KeyId, MemoryId, WebhookId},
+    id::{
+        self, AppId, ConnectionId, DeliveryId, ExecutionId, FlowId, KeyId, MemoryId, ScheduleId,
+        TriggerId, WebhookId,
+    },
     name::{ActionName, AgentId, OwnerId},
     record::{
         Sealed,
@@ -43,6 +47,8 @@ use crate::{
         key::{Key, KeyHash},
         login::Login,
         owner::Owner,
+        schedule::Schedule,
+        trigger::Trigger,
         usage::{Ledger, Window},
         webhook::Subscription,
     },
@@ -105,6 +111,8 @@ struct Tables {
     agents: BTreeMap<(OwnerId, AgentId), Agent>,
     memories: BTreeMap<MemoryId, Memory>,
     webhooks: BTreeMap<WebhookId, Subscription>,
+    schedules: BTreeMap<ScheduleId, Schedule>,
+    triggers: BTreeMap<TriggerId, Trigger>,
     deliveries: BTreeMap<DeliveryId, outbox::Kept>,
     /// Tells that a delivery was kept.
     stirred: Arc<Notify>,

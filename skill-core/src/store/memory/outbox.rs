@@ -11,8 +11,9 @@ use crate::{
     id::{DeliveryId, WebhookId},
     name::OwnerId,
     record::{
-        delivery::{Announcement, Claim, Claimed, Delivery, Lease, Next, Settled, State},
+        delivery::{Announcement, Claim, Claimed, Delivery, Lease, Next, Settled, State, Subject},
         run::Worker,
+        trigger::Callback,
     },
     store::{DeliveryFilter, OutboxStore},
 };
@@ -79,7 +80,8 @@ impl OutboxStore for MemoryStore {
             let kept = tables.deliveries.get_mut(&id)?;
             let (lease, delivery) = (kept.start(want), kept.delivery.clone());
             let subscription = delivery.webhook.and_then(|id| tables.webhooks.get(&id).cloned());
-            Some(Claimed { lease, delivery, subscription })
+            let callback = tables.callback_of(&delivery);
+            Some(Claimed { lease, delivery, subscription, callback })
         });
         Ok(claimed.collect())
     }
@@ -176,7 +178,14 @@ impl OutboxStore for MemoryStore {
 }
 
 impl Tables {
-    fn put_delivery(&mut self, delivery: Delivery) {
+    /// Where a message goes that no subscription wants.
+    fn callback_of(&self, delivery: &Delivery) -> Option<Callback> {
+        let Subject::Run(id) = &delivery.subject else { return None };
+        let source = self.run(&delivery.owner, *id)?.source.as_ref();
+        source?.callback.clone().filter(|_| delivery.webhook.is_none())
+    }
+
+    pub(super) fn put_delivery(&mut self, delivery: Delivery) {
         self.deliveries.insert(delivery.id, Kept { delivery, held: None, fencing: 0 });
         self.stirred.notify_one();
     }

@@ -19,6 +19,7 @@ use crate::{
     name::OwnerId,
     record::{
         Sealed,
+        delivery::Announcement,
         execution::{Begun, Execution, State},
         run::{
             Claim, Claimed, Enqueue, Enqueued, Finished, Group, Lane, Lease, Step, Work, Worker,
@@ -51,7 +52,7 @@ impl QueueStore for MemoryStore {
                 return Err(exists("a run"));
             }
         }
-        Ok(runs.iter().map(|run| tables.enqueue(run)).collect())
+        runs.iter().map(|run| tables.enqueue(run)).collect()
     }
 
     async fn claim(&self, want: &Claim) -> Result<Vec<Claimed>> {
@@ -200,12 +201,12 @@ impl Tables {
         waiting.map(|waiting| (&mut kept.execution, waiting))
     }
 
-    fn enqueue(&mut self, asked: &Enqueue) -> Enqueued {
+    pub(super) fn enqueue(&mut self, asked: &Enqueue) -> Result<Enqueued> {
         let (run, owner) = (&asked.execution, &asked.execution.owner);
         match self.repeat(run, asked.idempotency.as_ref()) {
             None | Some(Begun::New) => {}
-            Some(Begun::Same(id, _) | Begun::Running(id)) => return Enqueued::Same(id),
-            Some(Begun::Differs) => return Enqueued::Differs,
+            Some(Begun::Same(id, _) | Begun::Running(id)) => return Ok(Enqueued::Same(id)),
+            Some(Begun::Differs) => return Ok(Enqueued::Differs),
         }
         let claimed = asked.claimed.as_ref().filter(|(worker, _)| {
             let is_full = asked.work.group.as_ref().is_some_and(|group| {
@@ -218,7 +219,7 @@ impl Tables {
         let queued = self.waiting().filter(|(run, _)| run.state == State::Queued);
         let depth = queued.filter(|(run, _)| run.owner == *owner).count() as u64;
         if claimed.is_none() && asked.most_queued <= depth {
-            return Enqueued::Full;
+            return Ok(Enqueued::Full);
         }
         let repeat = self.remember(run, asked.idempotency.as_ref());
         let mut kept = queued_run(asked);
@@ -228,7 +229,10 @@ impl Tables {
         });
         self.runs.entry(owner.clone()).or_default().insert(run.id, kept);
         self.queue.insert((owner.clone(), run.id));
-        Enqueued::New(lease)
+        if let Some(what) = Announcement::of_conversation(run) {
+            self.announce(&what)?;
+        }
+        Ok(Enqueued::New(lease))
     }
 
     /// How many runs of each group somebody holds. Those of whoever asks count although they have
@@ -332,7 +336,8 @@ fn queued_run(asked: &Enqueue) -> Kept {
         ..asked.execution.clone()
     };
     let input = Some(asked.work.input.clone());
-    Kept { input, waiting: Some(waiting), ..Kept::new(execution) }
+    let source = asked.source.clone();
+    Kept { input, waiting: Some(waiting), source, ..Kept::new(execution) }
 }
 
 /// Gives the run to a worker; one that was running was lost with another one.

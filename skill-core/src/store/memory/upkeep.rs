@@ -17,7 +17,7 @@ use crate::{
     },
     store::{
         Aged, Cursor, Part, Place, Restored, UpkeepStore,
-        upkeep::{prolonged, version},
+        upkeep::{RESTORED, prolonged, version},
     },
 };
 
@@ -60,6 +60,10 @@ impl UpkeepStore for MemoryStore {
         let grants = tables.grants.iter().filter(|(_, grant)| grant.sealed.is_some());
         tables.restored = grants.map(|(id, grant)| (*id, grant.revision)).collect();
         restored.grants = tables.restored.len() as u64;
+        for known in tables.schedules.values_mut().filter(|known| known.next_run_at.is_some()) {
+            (known.next_run_at, known.stopped) = (None, Some(RESTORED.to_owned()));
+            restored.schedules += 1;
+        }
         tables.flows.clear();
         tables.logins.clear();
         tables.leases.clear();
@@ -166,13 +170,27 @@ impl Tables {
                     repeat.outcome.iter_mut().for_each(|sealed| show(place.clone(), sealed));
                 }
             }
+            Part::Schedules => {
+                for known in self.schedules.values_mut() {
+                    let (owner, schedule) = (known.owner.clone(), known.id);
+                    show(Place::Schedule { owner, schedule }, &mut known.input);
+                }
+            }
+            Part::Triggers => {
+                for known in self.triggers.values_mut() {
+                    let (owner, trigger) = (known.owner.clone(), known.id);
+                    show(Place::Trigger { owner, trigger }, &mut known.secret);
+                }
+            }
             Part::Memories => {
                 for memory in self.memories.values_mut() {
                     let (owner, memory_id) = (memory.owner.clone(), memory.id);
                     show(Place::Memory { owner, memory: memory_id }, &mut memory.content);
                 }
             }
-            Part::Inputs | Part::Outcomes | Part::Steps | Part::Said => self.each_body(part, show),
+            Part::Inputs | Part::Outcomes | Part::Steps | Part::Said | Part::Callbacks => {
+                self.each_body(part, show);
+            }
         }
     }
 
@@ -184,6 +202,11 @@ impl Tables {
                     let (owner, name) = (owner.clone(), step.name.clone());
                     let place = Place::Step { owner, run, position: step.position, name };
                     step.value.iter_mut().for_each(|sealed| show(place.clone(), sealed));
+                }
+            } else if part == Part::Callbacks {
+                let callback = kept.source.as_mut().and_then(|source| source.callback.as_mut());
+                if let Some(callback) = callback {
+                    show(Place::Callback { owner, run }, &mut callback.secret);
                 }
             } else if part == Part::Said {
                 for said in kept.said.values_mut() {

@@ -44,6 +44,7 @@ impl WebhookStore for MemoryStore {
             Change::Enable(actions, scopes) => {
                 (known.actions, known.scopes, known.disabled) = (actions, scopes, None);
             }
+            Change::Edit(url, events) => (known.url, known.events) = (url, events),
         }
         Ok(true)
     }

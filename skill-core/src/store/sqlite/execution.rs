@@ -213,6 +213,7 @@ fn forget_runs(session: &Session, before: i64, most: u32) -> Work<usize> {
         let run = first(session, sql, [row], read)?;
         run.iter().for_each(|run| session.moved(run, Some(run.state), None));
         execute(session, "DELETE FROM execution_inputs WHERE run = ?1", [row])?;
+        execute(session, "DELETE FROM execution_sources WHERE run = ?1", [row])?;
         execute(session, "DELETE FROM execution_outcomes WHERE run = ?1", [row])?;
         execute(session, "DELETE FROM execution_messages WHERE run = ?1", [row])?;
         execute(session, "DELETE FROM executions WHERE row = ?1", [row])?;

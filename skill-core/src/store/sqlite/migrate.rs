@@ -23,6 +23,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0005_accounts.sql"),
     include_str!("../../../migrations/sqlite/0006_restored.sql"),
     include_str!("../../../migrations/sqlite/0008_agents.sql"),
+    include_str!("../../../migrations/sqlite/0009_schedules.sql"),
 ];
 
 /// The number of the schema that this program writes.
@@ -122,6 +123,7 @@ mod tests {
         "bee65dfcd9eb546a2330854513387aa20574c0b07a703fc51b968fe73088803c",
         "214070c4f6959e6fc2594881bc018144840f70ff123221fbb15898918866707d",
         "5dadac6892a5bf7fd927f7ca2a3ba4ab1016654c8c9a95d046ed813292a8d712",
+        "22f3b1350e09451aaea1130e92e664a61b6eacf52be7957700c2e0adca49cda0",
     ];
 
     #[test]

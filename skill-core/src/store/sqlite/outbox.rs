@@ -13,23 +13,25 @@ use super::{
     failure::{Failure, Work},
     row::{Cells, all, count, execute, first, json},
     tally::Session,
-    webhook,
+    trigger, webhook,
 };
 use crate::{
     error::Result,
-    id::{ConnectionId, DeliveryId, ExecutionId, WebhookId},
-    name::{OwnerId, Slug, UserId},
+    id::{ConnectionId, DeliveryId, ExecutionId, ScheduleId, WebhookId},
+    name::{ActionName, AgentId, OwnerId, Slug, UserId},
     record::{
         delivery::{
-            Announcement, Claim, Claimed, ConnectionFacts, Delivery, Lease, Next, Rooms, Settled,
-            State, Subject,
+            Announcement, Claim, Claimed, ConnectionFacts, Delivery, FiringFacts, Lease, Next,
+            Rooms, Settled, State, Subject,
         },
-        execution::Execution,
+        execution::{Execution, Trigger},
         webhook::Event,
     },
     store::{DeliveryFilter, OutboxStore},
 };
 
+/// What stands before the name of an agent where others have an id.
+const AGENT: &str = "agent/";
 /// The most deliveries that one claim finds to be due.
 const MOST_DUE: u32 = 1_000;
 /// The most rows that one command removes: other commands wait meanwhile.
@@ -54,6 +56,16 @@ struct Facts {
     user: Option<String>,
 }
 
+/// What is kept of a due time that no run could be made of.
+#[derive(Serialize, Deserialize)]
+struct Unmade {
+    agent: String,
+    namespace: String,
+    name: String,
+    due_at_us: i64,
+    error: String,
+}
+
 fn read(cells: &mut Cells<'_>) -> Work<Delivery> {
     Ok(Delivery {
         id: cells.parsed(DeliveryId::parse)?,
@@ -75,11 +87,25 @@ fn read(cells: &mut Cells<'_>) -> Work<Delivery> {
 
 fn subject(id: &str, facts: Option<String>) -> Work<Subject> {
     let unreadable = || Failure::unreadable("subject");
+    if let Some(agent) = id.strip_prefix(AGENT) {
+        return Ok(Subject::Agent(AgentId::parse(agent)?));
+    }
     let Some(facts) = facts else {
         let run = ExecutionId::parse(id).map(Subject::Run);
         let subject = run.or_else(|| WebhookId::parse(id).map(Subject::Webhook));
         return subject.ok_or_else(unreadable);
     };
+    if let Some(schedule) = ScheduleId::parse(id) {
+        let facts: Unmade = serde_json::from_str(&facts).map_err(|_| unreadable())?;
+        let (namespace, name) = (Slug::parse(&facts.namespace)?, Slug::parse(&facts.name)?);
+        return Ok(Subject::Firing(FiringFacts {
+            schedule,
+            agent: AgentId::parse(&facts.agent)?,
+            action: ActionName { namespace, name },
+            due_at: Timestamp::from_microsecond(facts.due_at_us).map_err(|_| unreadable())?,
+            error: facts.error,
+        }));
+    }
     let facts: Facts = serde_json::from_str(&facts).map_err(|_| unreadable())?;
     Ok(Subject::Connection(ConnectionFacts {
         id: ConnectionId::parse(id).ok_or_else(unreadable)?,
@@ -94,6 +120,17 @@ fn written(subject: &Subject) -> Work<(String, Option<String>)> {
     Ok(match subject {
         Subject::Run(id) => (id.to_string(), None),
         Subject::Webhook(id) => (id.to_string(), None),
+        Subject::Agent(id) => (format!("{AGENT}{id}"), None),
+        Subject::Firing(known) => {
+            let facts = Unmade {
+                agent: known.agent.as_str().to_owned(),
+                namespace: known.action.namespace.as_str().to_owned(),
+                name: known.action.name.as_str().to_owned(),
+                due_at_us: known.due_at.as_microsecond(),
+                error: known.error.clone(),
+            };
+            (known.schedule.to_string(), Some(json(&facts)?))
+        }
         Subject::Connection(known) => {
             let facts = Facts {
                 integration: known.integration.as_str().to_owned(),
@@ -107,7 +144,17 @@ fn written(subject: &Subject) -> Work<(String, Option<String>)> {
 
 /// Keeps a message for everybody who wants to know that a run has ended.
 pub(super) fn announce_end(session: &Session, run: &Execution) -> Work<()> {
-    announce(session, Announcement::of_run(run))
+    for what in Announcement::of_run(run) {
+        announce(session, Some(what))?;
+    }
+    // Nobody else is told of single runs, and a run that ends costs no look-up for it.
+    if !run.origin.as_ref().is_some_and(|origin| origin.trigger == Trigger::Webhook) {
+        return Ok(());
+    }
+    let source = trigger::source_of(session, &run.owner, run.id)?;
+    let Some(callback) = source.and_then(|source| source.callback) else { return Ok(()) };
+    let told = Delivery::of_callback(run, &callback)?;
+    told.map_or(Ok(()), |delivery| insert(session, &delivery))
 }
 
 /// Keeps a message for everybody who wants to know.
@@ -336,12 +383,17 @@ fn start(session: &Session, row: i64, want: &Claim) -> Work<Claimed> {
     let sql = select!(", fencing FROM deliveries WHERE row = ?1");
     let found = first(session, sql, [row], |cells| Ok((read(cells)?, cells.number()?)))?;
     let (delivery, fencing) = found.ok_or_else(|| Failure::unreadable("delivery"))?;
-    let subscription = match delivery.webhook {
-        Some(id) => webhook::find(session, &delivery.owner, id)?,
-        None => None,
+    let (subscription, callback) = match (delivery.webhook, &delivery.subject) {
+        (Some(id), _) => (webhook::find(session, &delivery.owner, id)?, None),
+        (None, Subject::Run(id)) => {
+            let source = trigger::source_of(session, &delivery.owner, *id)?;
+            (None, source.and_then(|source| source.callback))
+        }
+        (None, _) => (None, None),
     };
     let (owner, id, worker) = (delivery.owner.clone(), delivery.id, want.worker.clone());
-    Ok(Claimed { lease: Lease { owner, id, worker, fencing }, delivery, subscription })
+    let lease = Lease { owner, id, worker, fencing };
+    Ok(Claimed { lease, delivery, subscription, callback })
 }
 
 fn settle(session: &Session, settled: &Settled) -> Work<bool> {

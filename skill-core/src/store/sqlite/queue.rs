@@ -8,9 +8,10 @@ use super::{
     SqliteStore, claim,
     execution::{Place, add, ended, find, keep_bodies, touch, update},
     failure::Work,
-    repeat,
+    outbox, repeat,
     row::{all, execute, first},
     tally::Session,
+    trigger,
 };
 use crate::{
     error::Result,
@@ -18,6 +19,7 @@ use crate::{
     name::OwnerId,
     record::{
         Sealed,
+        delivery::Announcement,
         execution::{Begun, Execution, State},
         run::{Claim, Claimed, Enqueue, Enqueued, Finished, Lease, Step},
     },
@@ -183,7 +185,7 @@ impl QueueStore for SqliteStore {
     }
 }
 
-fn enqueue(session: &Session, asked: &Enqueue) -> Work<Enqueued> {
+pub(super) fn enqueue(session: &Session, asked: &Enqueue) -> Work<Enqueued> {
     let run = &asked.execution;
     if let Some(idempotency) = &asked.idempotency {
         match repeat::find(session, run, idempotency)? {
@@ -218,6 +220,10 @@ fn enqueue(session: &Session, asked: &Enqueue) -> Work<Enqueued> {
     };
     let row = add(session, &run, &place)?;
     keep_bodies(session, row, Some(&asked.work.input), None)?;
+    if let Some(source) = &asked.source {
+        trigger::keep_source(session, row, source)?;
+    }
+    outbox::announce(session, Announcement::of_conversation(&run))?;
     let lease = claimed.map(|(worker, until)| Lease {
         owner: run.owner.clone(),
         id: run.id,

@@ -8,7 +8,7 @@ use super::{
     row::{Cells, all, execute},
 };
 use crate::{
-    id::{AppId, ConnectionId, ExecutionId, FlowId, MemoryId, WebhookId},
+    id::{AppId, ConnectionId, ExecutionId, FlowId, MemoryId, ScheduleId, TriggerId, WebhookId},
     name::{OwnerId, UserId},
     record::{Sealed, app::Holder, connection::ConnectionRef},
     store::{Aged, Cursor, Part, Place},
@@ -86,6 +86,16 @@ const SAID: &str = page!(
 );
 const MEMORIES: &str = page!("rowid", "0", "content", "owner, id", "memories");
 
+const SCHEDULES: &str = page!("rowid", "0", "input", "owner, id", "schedules");
+const TRIGGERS: &str = page!("rowid", "0", "secret", "owner, id", "triggers");
+const CALLBACKS: &str = page!(
+    "s.run",
+    "0",
+    "s.callback_secret",
+    "e.owner, e.id",
+    "execution_sources s JOIN executions e ON e.row = s.run"
+);
+
 /// Values of a part that were sealed with an older key.
 pub(super) fn before(
     connection: &Connection,
@@ -104,6 +114,9 @@ pub(super) fn before(
         Part::Outcomes => OUTCOMES,
         Part::Steps => STEPS,
         Part::Replays => REPLAYS,
+        Part::Schedules => SCHEDULES,
+        Part::Triggers => TRIGGERS,
+        Part::Callbacks => CALLBACKS,
         Part::Said => SAID,
         Part::Memories => MEMORIES,
     };
@@ -141,6 +154,15 @@ fn place(part: Part, cells: &mut Cells<'_>) -> Work<Place> {
         }
         Part::Outcomes | Part::Replays => {
             Place::Outcome { owner: owner(cells)?, run: cells.parsed(ExecutionId::parse)? }
+        }
+        Part::Schedules => {
+            Place::Schedule { owner: owner(cells)?, schedule: cells.parsed(ScheduleId::parse)? }
+        }
+        Part::Triggers => {
+            Place::Trigger { owner: owner(cells)?, trigger: cells.parsed(TriggerId::parse)? }
+        }
+        Part::Callbacks => {
+            Place::Callback { owner: owner(cells)?, run: cells.parsed(ExecutionId::parse)? }
         }
         Part::Steps => Place::Step {
             owner: owner(cells)?,
@@ -189,6 +211,16 @@ pub(super) fn replace(connection: &Connection, part: Part, values: &[(Aged, Seal
         }
         Part::Replays => {
             "UPDATE idempotency SET outcome = ?3 WHERE rowid = ?1 AND ?2 = 0 AND outcome = ?4"
+        }
+        Part::Schedules => {
+            "UPDATE schedules SET input = ?3 WHERE rowid = ?1 AND ?2 = 0 AND input = ?4"
+        }
+        Part::Triggers => {
+            "UPDATE triggers SET secret = ?3 WHERE rowid = ?1 AND ?2 = 0 AND secret = ?4"
+        }
+        Part::Callbacks => {
+            "UPDATE execution_sources SET callback_secret = ?3
+             WHERE run = ?1 AND ?2 = 0 AND callback_secret = ?4"
         }
         Part::Said => {
             "UPDATE execution_messages SET sealed = ?3

@@ -156,7 +156,8 @@ fn queued(bytes: usize) -> Enqueue {
         deadline: at,
         group: None,
     };
-    Enqueue { execution, work, idempotency: None, claimed: None, most_queued: 1 }
+    let (idempotency, claimed, source) = (None, None, None);
+    Enqueue { execution, work, idempotency, claimed, most_queued: 1, source }
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use crate::{
         connection::{ConnectionRef, Revision},
         execution::{Event, Execution, State, transition},
     },
-    store::{Aged, Cursor, Part, Restored, UpkeepStore},
+    store::{Aged, Cursor, Part, Restored, UpkeepStore, upkeep::RESTORED},
 };
 
 #[async_trait]
@@ -75,7 +75,10 @@ impl UpkeepStore for SqliteStore {
             execute(session, "DELETE FROM flows", [])?;
             execute(session, "DELETE FROM logins", [])?;
             execute(session, "DELETE FROM renewals", [])?;
-            Ok(Restored { runs: runs.len() as u64, grants })
+            let sql = "UPDATE schedules SET next_run_at_us = NULL, stopped = ?1
+                       WHERE next_run_at_us IS NOT NULL";
+            let schedules = execute(session, sql, [RESTORED])? as u64;
+            Ok(Restored { runs: runs.len() as u64, grants, schedules })
         })
         .await
     }

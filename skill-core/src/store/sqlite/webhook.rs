@@ -11,7 +11,7 @@ use super::{
 use crate::{
     error::Result,
     id::WebhookId,
-    name::{ActionName, OwnerId, UserId},
+    name::{ActionName, AgentId, OwnerId, UserId},
     record::{
         scope::{Scope, Scopes},
         webhook::{Change, Disabled, Event, Subscription},
@@ -22,7 +22,7 @@ use crate::{
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, owner, user_id, url, events, tool_ids, actions, scopes, secret,
+            "SELECT id, owner, user_id, agent_id, url, events, tool_ids, actions, scopes, secret,
                     previous_secret, previous_until_us, disabled_at_us, disabled_reason,
                     created_at_us
              FROM webhooks ",
@@ -36,6 +36,7 @@ fn read(cells: &mut Cells<'_>) -> Work<Subscription> {
         id: cells.parsed(WebhookId::parse)?,
         owner: cells.parsed(|text| OwnerId::parse(text).ok())?,
         user: cells.parsed_if_any(|text| UserId::parse(text).ok())?,
+        agent: cells.parsed_if_any(|text| AgentId::parse(text).ok())?,
         url: cells.next()?,
         events: events(&cells.json::<Vec<String>>()?)?,
         tool_ids: cells.json()?,
@@ -49,6 +50,10 @@ fn read(cells: &mut Cells<'_>) -> Work<Subscription> {
         },
         created_at: cells.time()?,
     })
+}
+
+fn names(events: &[Event]) -> Work<String> {
+    json(&events.iter().map(|event| event.as_str()).collect::<Vec<_>>())
 }
 
 fn events(names: &[String]) -> Work<Vec<Event>> {
@@ -95,20 +100,19 @@ impl WebhookStore for SqliteStore {
             if count(session, sql, [webhook.owner.as_str()])? >= u64::from(most) {
                 return Ok(false);
             }
-            let events = webhook.events.iter().map(|event| event.as_str()).collect::<Vec<_>>();
             let (previous, until) = webhook.previous.clone().unzip();
             let (disabled_at, reason) =
                 webhook.disabled.clone().map(|disabled| (disabled.at, disabled.reason)).unzip();
             let sql = "INSERT INTO webhooks (id, owner, user_id, url, events, tool_ids, actions,
                            scopes, secret, previous_secret, previous_until_us, disabled_at_us,
-                           disabled_reason, created_at_us)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+                           disabled_reason, created_at_us, agent_id)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
             let values = params![
                 webhook.id.to_string(),
                 webhook.owner.as_str(),
                 webhook.user.as_ref().map(UserId::as_str),
                 webhook.url,
-                json(&events)?,
+                names(&webhook.events)?,
                 json(&webhook.tool_ids)?,
                 texts(&webhook.actions)?,
                 json(&webhook.scopes.texts())?,
@@ -118,6 +122,7 @@ impl WebhookStore for SqliteStore {
                 micros(disabled_at),
                 reason,
                 webhook.created_at.as_microsecond(),
+                webhook.agent.as_ref().map(AgentId::as_str),
             ];
             execute(session, sql, values).map(|_| true)
         })
@@ -147,6 +152,11 @@ impl WebhookStore for SqliteStore {
                                    disabled_at_us = coalesce(disabled_at_us, ?3)
                                WHERE owner = ?1 AND id = ?2";
                     execute(session, sql, params![owner, id, at.as_microsecond(), reason])?
+                }
+                Change::Edit(url, events) => {
+                    let sql = "UPDATE webhooks SET url = ?3, events = ?4
+                               WHERE owner = ?1 AND id = ?2";
+                    execute(session, sql, params![owner, id, url, names(events)?])?
                 }
                 Change::Enable(actions, scopes) => {
                     let sql = "UPDATE webhooks SET actions = ?3, scopes = ?4,

@@ -181,6 +181,7 @@ pub(super) fn queued(seconds: i64) -> Enqueue {
         idempotency: None,
         claimed: None,
         most_queued: 100_000,
+        source: None,
     }
 }
 

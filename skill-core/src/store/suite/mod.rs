@@ -41,6 +41,8 @@ mod owner;
 mod queue;
 mod reopen;
 mod rotation;
+mod schedule;
+mod trigger;
 mod turns;
 mod upkeep;
 mod usage;
@@ -224,6 +226,21 @@ macro_rules! for_each_store_case {
             queue::parallel_submits_stop_at_the_depth,
             queue::the_depth_is_each_owners,
             queue::the_outcome_outlives_a_queued_run,
+            schedule::a_due_time_makes_one_run_whoever_fires_it,
+            schedule::a_due_time_without_a_run_is_announced,
+            schedule::a_full_queue_leaves_a_schedule_due,
+            schedule::a_schedule_changes_only_as_it_was_seen,
+            schedule::a_schedule_reads_back_as_it_was_kept,
+            schedule::another_owners_schedule_acts_like_a_missing_one,
+            schedule::due_schedules_come_in_the_order_of_their_times,
+            schedule::parallel_schedules_stop_at_the_cap,
+            schedule::runs_of_no_agent_are_told_to_no_agents_subscribers,
+            schedule::the_end_of_a_scheduled_run_is_announced_as_one,
+            trigger::a_single_run_is_told_of_once_however_it_ends,
+            trigger::a_trigger_reads_back_as_it_was_kept,
+            trigger::another_owners_trigger_acts_like_a_missing_one,
+            trigger::parallel_triggers_stop_at_the_cap,
+            trigger::what_began_a_run_goes_with_it,
             turns::a_claim_takes_as_many_as_it_wants,
             turns::a_delayed_run_does_not_hold_up_others,
             turns::a_full_group_holds_up_nobody_else,
@@ -262,6 +279,7 @@ macro_rules! for_each_store_case {
             webhook::a_disabled_webhook_keeps_its_first_reason,
             webhook::a_replaced_secret_stays_beside_the_new_one,
             webhook::a_webhook_reads_back_as_it_was_kept,
+            webhook::an_edited_webhook_is_another_one_under_its_name,
             webhook::another_owners_webhook_acts_like_a_missing_one,
             webhook::parallel_webhooks_stop_at_the_cap,
             webhook::webhooks_are_listed_the_newest_first,

@@ -7,6 +7,8 @@ use super::fixture::{
     key, queued, replayable, run, sealed, slug, token, want,
 };
 use super::login::login;
+use super::schedule::schedule;
+use super::trigger::trigger;
 use super::webhook::webhook;
 use crate::{
     id::AppId,
@@ -21,6 +23,8 @@ use crate::{
         login::{Answer, Consent, Login},
         owner::Owner,
         run::{Claim, Claimed, Enqueue, Enqueued, Step, Worker},
+        schedule::Schedule,
+        trigger::Trigger,
         usage::{Reserve, Share, Window},
         webhook::{Event, Subscription},
     },
@@ -39,6 +43,8 @@ struct Kept {
     runs: (Execution, Execution),
     entry: Entry,
     webhook: Subscription,
+    schedule: Schedule,
+    trigger: Trigger,
     /// What is on its way to it, one message held.
     deliveries: Vec<Delivery>,
     queue: Queue,
@@ -129,6 +135,9 @@ async fn fill(store: &dyn Store) -> Kept {
     store.append_audit(&entry).await.unwrap();
     let webhook = webhook(0);
     assert!(store.insert_webhook(&webhook, 9).await.unwrap());
+    let (schedule, trigger) = (schedule(0), trigger(0));
+    assert!(store.insert_schedule(&schedule, 9).await.unwrap());
+    assert!(store.insert_trigger(&trigger, 9).await.unwrap());
     store.meta_or_insert("fact", b"kept").await.unwrap();
     let queue = fill_queue(store).await;
     Kept {
@@ -143,6 +152,8 @@ async fn fill(store: &dyn Store) -> Kept {
         entry,
         deliveries: fill_outbox(store, &webhook).await,
         webhook,
+        schedule,
+        trigger,
         queue,
     }
 }
@@ -269,6 +280,8 @@ async fn look(store: &dyn Store, kept: &Kept) {
     assert_eq!(share, Share { granted: 0, others: vec![(105, 10)] });
     assert_eq!(store.audit(&acme(), 9).await.unwrap(), std::slice::from_ref(&kept.entry));
     assert_eq!(store.webhooks(&acme()).await.unwrap(), std::slice::from_ref(&kept.webhook));
+    assert_eq!(store.schedules(&acme()).await.unwrap(), std::slice::from_ref(&kept.schedule));
+    assert_eq!(store.triggers(&acme()).await.unwrap(), std::slice::from_ref(&kept.trigger));
     let all = store.deliveries(&acme(), kept.webhook.id, &Default::default()).await.unwrap();
     assert_eq!(all.0, kept.deliveries);
     assert_eq!(store.next_delivery(at(9)).await.unwrap(), Some(at(9)), "one waits for nobody");

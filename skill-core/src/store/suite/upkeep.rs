@@ -8,6 +8,8 @@ use super::{
         acme, at, cancelled, claim, claim_one, departure, done, enqueue, flow, kept,
         kept_connection, queued, queued_in, replayable, rival, run, sealed, slug,
     },
+    schedule::schedule,
+    trigger::{called_back, trigger},
     webhook::webhook,
 };
 use crate::{
@@ -21,6 +23,8 @@ use crate::{
         execution::{Execution, Idempotency, Recorded, State},
         owner::Owner,
         run::{Enqueued, Step},
+        schedule::Schedule,
+        trigger::Trigger,
     },
     store::{Aged, ExecutionFilter, Part, Place, Store},
 };
@@ -60,9 +64,16 @@ pub(super) async fn a_new_epoch_holds_what_had_not_ended(store: Arc<dyn Store>) 
     let over = claim_one_of(&*store, 4).await;
     assert_eq!(store.finish(&[done(&over, 5)]).await.unwrap(), [true]);
     store.begin(&run(6), None, at(60)).await.unwrap();
+    let disabled = Schedule { next_run_at: None, ..schedule(1) };
+    for kept in [schedule(0), disabled.clone()] {
+        assert!(store.insert_schedule(&kept, 9).await.unwrap());
+    }
 
     let restored = store.begin_epoch("another").await.unwrap();
-    assert_eq!((restored.runs, restored.grants), (2, 0));
+    assert_eq!((restored.runs, restored.grants, restored.schedules), (2, 0, 1));
+    let schedules = store.schedules(&acme()).await.unwrap();
+    assert!(schedules.iter().all(|schedule| schedule.next_run_at.is_none()));
+    assert!(schedules[1].stopped.is_some() && schedules[0] == disabled);
     assert_eq!(store.meta("epoch").await.unwrap().unwrap(), b"another");
     let states = [State::Held, State::Queued, State::Running, State::Success];
     let mut counts = Vec::new();
@@ -177,6 +188,16 @@ async fn fill(store: &dyn Store) {
     let (input, outcome) = (Some(with(2, "input")), Some(with(1, "outcome")));
     let recorded = Recorded { input, outcome, ..replayable(over, with(1, "replay")) };
     store.record(&[recorded]).await.unwrap();
+    let scheduled = Schedule { input: with(1, "schedule"), ..schedule(0) };
+    assert!(store.insert_schedule(&scheduled, 9).await.unwrap());
+    let addressed = Trigger { secret: with(1, "trigger"), ..trigger(0) };
+    assert!(store.insert_trigger(&addressed, 9).await.unwrap());
+    let mut asked = called_back(4);
+    asked.work.input = with(2, "input");
+    if let Some(callback) = asked.source.as_mut().and_then(|source| source.callback.as_mut()) {
+        callback.secret = with(1, "callback");
+    }
+    enqueue(store, &[asked]).await;
 }
 
 /// The values of a part that are older than `version`, in pages of one.
@@ -208,6 +229,9 @@ pub(super) async fn sealed_values_of_every_part_are_found_by_their_key(store: Ar
             | (Part::Webhooks | Part::RetiringSecrets, Place::Webhook { owner, .. })
             | (Part::Inputs, Place::Input { owner, .. })
             | (Part::Outcomes | Part::Replays, Place::Outcome { owner, .. }) => *owner == acme(),
+            (Part::Schedules, Place::Schedule { owner, .. })
+            | (Part::Triggers, Place::Trigger { owner, .. })
+            | (Part::Callbacks, Place::Callback { owner, .. }) => *owner == acme(),
             (Part::Steps, Place::Step { position, name, .. }) => (*position, &**name) == (3, "s"),
             (Part::Said, Place::Said { position, .. }) => *position == 4,
             (Part::Memories, Place::Memory { owner, .. }) => *owner == acme(),
@@ -220,8 +244,8 @@ pub(super) async fn sealed_values_of_every_part_are_found_by_their_key(store: Ar
         assert!(older(&*store, part, 3).await.iter().any(|value| value.sealed == new));
     }
     let all = [
-        "client", "grant", "input", "memory", "outcome", "replay", "retiring", "said", "step",
-        "verifier", "webhook",
+        "callback", "client", "grant", "input", "memory", "outcome", "replay", "retiring", "said",
+        "schedule", "step", "trigger", "verifier", "webhook",
     ];
     assert_eq!(found, all.map(String::from).into());
 }

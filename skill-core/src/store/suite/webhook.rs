@@ -6,6 +6,7 @@ use super::fixture::{acme, at, at_once, rival, run, sealed, user};
 use crate::{
     ErrorKind,
     id::WebhookId,
+    name::AgentId,
     record::{
         scope::Scopes,
         webhook::{Change, Disabled, Event, Subscription},
@@ -19,6 +20,7 @@ pub(super) fn webhook(seconds: i64) -> Subscription {
         id: WebhookId::fresh(at(seconds)).unwrap(),
         owner: acme(),
         user: None,
+        agent: None,
         url: "https://hooks.example.com/skill".into(),
         events: vec![Event::ExecutionFailed],
         tool_ids: Vec::new(),
@@ -35,7 +37,8 @@ pub(super) async fn a_webhook_reads_back_as_it_was_kept(store: Arc<dyn Store>) {
     let full = Subscription {
         user: user("ann"),
         url: "https://hooks.example.com/é?a='b'\"".into(),
-        events: Event::ALL.to_vec(),
+        agent: Some(AgentId::parse("month_end").unwrap()),
+        events: Event::ALL.into_iter().chain(Event::OF_AGENTS).collect(),
         tool_ids: vec!["github-list-prs".into(), "weather".into()],
         actions: vec![run(0).action],
         scopes: Scopes::parse(["github", "keyed/get_item"]).unwrap(),
@@ -88,6 +91,17 @@ pub(super) async fn a_disabled_webhook_keeps_its_first_reason(store: Arc<dyn Sto
     assert!(store.change_webhook(&acme(), kept.id, &change).await.unwrap());
     let stands = store.webhooks(&acme()).await.unwrap().remove(0);
     assert_eq!(stands, Subscription { actions, scopes, ..kept });
+}
+
+pub(super) async fn an_edited_webhook_is_another_one_under_its_name(store: Arc<dyn Store>) {
+    let kept = webhook(0);
+    assert!(store.insert_webhook(&kept, 9).await.unwrap());
+    let (url, events) = ("https://b.example.com/".to_owned(), Event::OF_AGENTS.to_vec());
+    let change = Change::Edit(url.clone(), events.clone());
+    assert!(!store.change_webhook(&rival(), kept.id, &change).await.unwrap());
+    assert!(store.change_webhook(&acme(), kept.id, &change).await.unwrap());
+    let stands = store.webhooks(&acme()).await.unwrap();
+    assert_eq!(stands, [Subscription { url, events, ..kept }]);
 }
 
 pub(super) async fn a_deleted_webhook_is_gone(store: Arc<dyn Store>) {

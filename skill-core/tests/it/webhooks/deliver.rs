@@ -30,7 +30,7 @@ use super::super::{
 };
 
 /// Where messages go, as the script sees it.
-pub(super) const HOOK: &str = "hooks.example.com/skill";
+pub(crate) const HOOK: &str = "hooks.example.com/skill";
 
 /// A subscription of the caller to everything.
 pub(super) async fn subscribed(world: &World, caller: &Caller) -> (Subscription, SecretString) {
@@ -46,7 +46,7 @@ pub(super) async fn deliveries(world: &World, id: WebhookId) -> Vec<Delivery> {
 }
 
 /// Waits until so many deliveries to a subscription stand in this state.
-pub(super) async fn until(world: &World, id: WebhookId, (count, state): (usize, State)) {
+pub(crate) async fn until(world: &World, id: WebhookId, (count, state): (usize, State)) {
     let mut pause = Duration::from_millis(20);
     loop {
         let found = deliveries(world, id).await;
@@ -59,7 +59,7 @@ pub(super) async fn until(world: &World, id: WebhookId, (count, state): (usize, 
 }
 
 /// The messages that went out.
-pub(super) fn messages(world: &World) -> Vec<Sent> {
+pub(crate) fn messages(world: &World) -> Vec<Sent> {
     world.script.sent().into_iter().filter(|sent| sent.place() == HOOK).collect()
 }
 
