@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     command::{
         app, audit, backup, call, catalog, completions, config, connect, connection, connections,
-        demo, doctor, key, plan, restore, return_url, revoke_everything, run, runs, seal, serve,
-        setup, tools, webhooks,
+        demo, doctor, key, plan, restore, return_url, revoke_everything, run, runs, schedules,
+        seal, serve, setup, tools, triggers, webhooks,
     },
     context::Global,
 };
@@ -53,6 +53,10 @@ enum Command {
     #[command(subcommand)]
     Webhooks(webhooks::Webhooks),
     #[command(subcommand)]
+    Schedules(schedules::Schedules),
+    #[command(subcommand)]
+    Triggers(triggers::Triggers),
+    #[command(subcommand)]
     ReturnUrl(return_url::ReturnUrl),
     #[command(subcommand)]
     Plan(plan::Plan),
@@ -86,6 +90,8 @@ impl Args {
             Command::Key(command) => command.run(global).await,
             Command::App(command) => command.run(global).await,
             Command::Webhooks(command) => command.run(global).await,
+            Command::Schedules(command) => command.run(global).await,
+            Command::Triggers(command) => command.run(global).await,
             Command::ReturnUrl(command) => command.run(global).await,
             Command::Plan(command) => command.run(global).await,
             Command::Audit(command) => command.run(global).await,

@@ -9,6 +9,7 @@ use http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use skill_core::{catalog::Catalog, endpoint::EndpointInfo, integration::IntegrationInfo};
 
+use self::webhooks::Audience;
 use crate::{
     app::route::{Access, CALL, Operation, Route, Table},
     app::{App, Context},
@@ -17,7 +18,8 @@ use crate::{
 };
 
 /// Where one subscribes to the messages that the document describes.
-const SUBSCRIPTIONS: &str = "/v1/webhooks";
+const SUBSCRIPTIONS: [(&str, Audience); 2] =
+    [("/v1/webhooks", Audience::Tools), ("/api/agent-webhooks", Audience::Agents)];
 
 /// The route of the document itself.
 pub(crate) fn routes() -> Vec<Route> {
@@ -47,7 +49,8 @@ fn document(app: &App) -> Value {
             paths.insert(path, json!({"post": call(&app.table, of, info)}));
         }
     }
-    let tells = !app.hidden.contains(SUBSCRIPTIONS);
+    let told = SUBSCRIPTIONS.into_iter().filter(|(path, _)| !app.hidden.contains(path));
+    let told = told.flat_map(|(_, audience)| webhooks::all(audience)).collect::<Map<_, _>>();
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -59,7 +62,7 @@ fn document(app: &App) -> Value {
         "security": [{"bearer": []}, {"header": []}],
         "tags": tags(&catalog),
         "paths": paths,
-        "webhooks": if tells { webhooks::all() } else { Map::new() },
+        "webhooks": told,
         "components": {
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},

@@ -20,10 +20,12 @@ pub(crate) mod revoke_everything;
 pub(crate) mod return_url;
 pub(crate) mod run;
 pub(crate) mod runs;
+pub(crate) mod schedules;
 pub(crate) mod seal;
 pub(crate) mod serve;
 pub(crate) mod setup;
 pub(crate) mod tools;
+pub(crate) mod triggers;
 mod watch;
 pub(crate) mod webhooks;
 

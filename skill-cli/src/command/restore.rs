@@ -59,6 +59,7 @@ impl Restore {
         let answer = json!({
             "data": home.path().display().to_string(), "made_at": manifest.made_at,
             "held_runs": restored.runs, "grants_to_be_checked": restored.grants,
+            "disabled_schedules": restored.schedules,
         });
         context.output.show(&answer, || {
             format!("{} stands as at {}", home.path().display(), manifest.made_at)
@@ -115,6 +116,13 @@ fn tell(restored: &Restored, manifest: &Manifest) {
             "{} runs had not ended then and are held: look at them with `skill runs list --status \
              held`, then `skill runs release ID` or `skill runs cancel ID`",
             restored.runs
+        ));
+    }
+    if restored.schedules > 0 {
+        note(&format!(
+            "{} scheduled jobs are disabled, because they may go on where the backup was made: look \
+             at them with `skill schedules list`, and enable those that are to go on here",
+            restored.schedules
         ));
     }
     if restored.grants > 0 {

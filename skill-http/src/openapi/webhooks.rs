@@ -3,28 +3,57 @@
 use serde_json::{Map, Value, json};
 use skill_core::record::webhook::Event;
 
-/// Every message by its event.
-pub(super) fn all() -> Map<String, Value> {
-    let events = Event::ALL.into_iter().chain([Event::Test]);
-    events.map(|event| (event.as_str().to_owned(), json!({ "post": message(event) }))).collect()
+/// To whom messages go: the two name what happened differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Audience {
+    /// Subscribers of `/v1/webhooks`.
+    Tools,
+    /// Subscribers of `/api/agent-webhooks`, and callbacks.
+    Agents,
 }
 
-fn message(event: Event) -> Value {
+/// Every message by its event.
+pub(super) fn all(audience: Audience) -> Map<String, Value> {
+    let events = match audience {
+        Audience::Tools => &Event::ALL[..],
+        Audience::Agents => &Event::OF_AGENTS[..],
+    };
+    let events = events.iter().copied().chain([Event::Test]);
+    events
+        .map(|event| (key(event, audience), json!({ "post": message(event, audience) })))
+        .collect()
+}
+
+/// Under which a message stands in the document: some are told to both.
+fn key(event: Event, audience: Audience) -> String {
+    match audience {
+        Audience::Agents if Event::ALL.contains(&event) || event == Event::Test => {
+            format!("{} (agent)", event.as_str())
+        }
+        Audience::Agents | Audience::Tools => event.as_str().to_owned(),
+    }
+}
+
+fn message(event: Event, audience: Audience) -> Value {
     let name = event.as_str();
+    let (member, kind) = match audience {
+        Audience::Tools => ("type", "webhook"),
+        Audience::Agents => ("event", "agent_webhook"),
+    };
     let payload = json!({
         "type": "object",
-        "required": ["type", "timestamp", "data"],
+        "required": [member, "timestamp", "data"],
         "properties": {
-            "type": {"const": name},
+            member: {"const": name},
             "timestamp": {
                 "type": "string", "format": "date-time",
                 "description": "When it happened; the same in every attempt.",
             },
-            "data": data(event),
+            "data": data(event, audience),
         },
     });
     json!({
-        "operationId": format!("webhook_{}", name.replace('.', "_")),
+        "operationId": format!("{kind}_{}", name.replace('.', "_")),
         "summary": summary(event),
         "description": "Sent at least once, and again with the same `webhook-id` until the receiver \
                         answers 2xx within the time it has; redirects are not followed. 410 \
@@ -46,6 +75,20 @@ fn summary(event: Event) -> &'static str {
         Event::ConnectionCreated => "An account was connected",
         Event::ConnectionExpired => "A connection's access ended: a person has to reconnect it",
         Event::ConnectionDeleted => "A connection was removed",
+        Event::SkillCompleted => "A run of an agent ended well; also sent to its `callback_url`",
+        Event::SkillFailed => {
+            "A run of an agent ended in an error after all its attempts, or was cancelled; also sent \
+             to its `callback_url`"
+        }
+        Event::AgentError => {
+            "A run ended because an account has to be connected, or connected anew"
+        }
+        Event::AgentStatusChanged => "An agent was removed",
+        Event::ConversationCreated => "A run was asked for that begins a conversation",
+        Event::ScheduledJobCompleted => "A run of a scheduled job ended well",
+        Event::ScheduledJobFailed => {
+            "A run of a scheduled job ended in an error or was cancelled, or could not be made"
+        }
         Event::Test => "Somebody tries the subscription out",
     }
 }
@@ -77,8 +120,55 @@ fn headers() -> Vec<Value> {
     headers.map(header).to_vec()
 }
 
-fn data(event: Event) -> Value {
+fn data(event: Event, audience: Audience) -> Value {
+    let mut data = said(event);
+    let is_of_agent = matches!(
+        event,
+        Event::SkillCompleted
+            | Event::SkillFailed
+            | Event::AgentError
+            | Event::ConversationCreated
+            | Event::ScheduledJobCompleted
+            | Event::ScheduledJobFailed
+    );
+    if audience == Audience::Agents && is_of_agent {
+        let text = || json!({"type": "string"});
+        for name in ["agent_id", "skill_category", "skill_name", "skill_version"] {
+            data["properties"][name] = text();
+        }
+        for name in ["conversation_id", "trigger_type", "scheduled_job_id", "trigger_id"] {
+            data["properties"][name] = text();
+        }
+        data["properties"]["user_id"] = json!({"type": ["string", "null"]});
+    }
+    data
+}
+
+fn said(event: Event) -> Value {
+    let ends_badly = &["error", "cancelled"];
     match event {
+        Event::SkillCompleted | Event::ScheduledJobCompleted => {
+            run(&["success"], "result", result())
+        }
+        Event::SkillFailed => run(ends_badly, "error", error()),
+        Event::AgentError => run(&["error"], "error", error()),
+        Event::ScheduledJobFailed => {
+            let mut data = run(ends_badly, "error", error());
+            data["required"] = json!(["scheduled_job_id", "status", "error"]);
+            data["properties"]["due_at"] = json!({
+                "type": "string", "format": "date-time",
+                "description": "Where there is no run: the time that none could be made of.",
+            });
+            data
+        }
+        Event::ConversationCreated => json!({
+            "type": "object", "required": ["conversation_id", "execution_id", "job_id"],
+            "properties": {"execution_id": {"type": "string"}, "job_id": {"type": "string"}},
+        }),
+        Event::AgentStatusChanged => json!({
+            "type": "object", "required": ["agent_id", "status"],
+            "properties": {"agent_id": {"type": "string"}, "status": {"const": "deleted"}},
+        }),
         Event::ExecutionCompleted => run(&["success"], "result", result()),
         Event::ExecutionFailed => run(&["error", "cancelled"], "error", error()),
         Event::ConnectionCreated | Event::ConnectionExpired | Event::ConnectionDeleted => {

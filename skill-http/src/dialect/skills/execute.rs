@@ -55,7 +55,8 @@ pub(super) fn routes() -> Vec<Route> {
     vec![Route::new(Method::POST, SKILL, Access::Key(None), operation, |cx| Box::pin(execute(cx)))]
 }
 
-fn accepted_schema() -> Value {
+/// The schema of a run that is queued.
+pub(super) fn accepted_schema() -> Value {
     json!({
         "type": "object",
         "required": ["status", "message", "job_id"],
@@ -66,7 +67,8 @@ fn accepted_schema() -> Value {
     })
 }
 
-fn ended_schema() -> Value {
+/// The schema of a run that ended while its request waited.
+pub(super) fn ended_schema() -> Value {
     let mut schema = run::outcome_schema();
     schema["required"] = json!(["status", "job_id", "conversation_id"]);
     for name in ["job_id", "conversation_id"] {
@@ -168,7 +170,8 @@ async fn waited(
     Ok(run.filter(|run| run.execution.state.is_final()))
 }
 
-fn accepted(id: skill_core::id::Raw) -> Reply {
+/// A run that is queued.
+pub(super) fn accepted(id: skill_core::id::Raw) -> Reply {
     let answer = json!({
         "status": "accepted",
         "message": "Skill execution queued",

@@ -2,6 +2,7 @@
 //! make.
 
 mod admin;
+mod agent_webhooks;
 mod agents;
 mod conversations;
 mod execute;
@@ -9,6 +10,8 @@ mod memories;
 mod messages;
 mod registry;
 mod run;
+mod schedules;
+mod triggers;
 
 use http::StatusCode;
 use skill_core::{ErrorKind, name::Slug};
@@ -47,6 +50,9 @@ pub(crate) fn routes() -> impl Iterator<Item = Route> {
         agents::routes(),
         memories::routes(),
         admin::routes(),
+        schedules::routes(),
+        triggers::routes(),
+        agent_webhooks::routes(),
     ]
     .into_iter()
     .flatten()

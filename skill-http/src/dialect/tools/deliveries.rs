@@ -43,7 +43,8 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-fn schema() -> Value {
+/// The schema of a message to a subscriber.
+pub(crate) fn schema() -> Value {
     let time = || json!({"type": ["string", "null"], "format": "date-time"});
     json!({
         "type": "object",
@@ -53,6 +54,7 @@ fn schema() -> Value {
             "event": {"type": "string"},
             "execution_id": {"type": "string", "description": "The run that it is about."},
             "connection_id": {"type": "string", "description": "The connection that it is about."},
+            "scheduled_job_id": {"type": "string", "description": "The scheduled job that it is about."},
             "status": {"enum": State::ALL.map(State::as_str)},
             "attempts": {"type": "integer", "minimum": 0},
             "response_status": {"type": ["integer", "null"]},
@@ -63,7 +65,8 @@ fn schema() -> Value {
     })
 }
 
-fn shown(delivery: &Delivery) -> Value {
+/// A message to a subscriber, and what became of it.
+pub(crate) fn shown(delivery: &Delivery) -> Value {
     let mut shown = json!({
         "id": delivery.id.to_string(),
         "event": delivery.event.as_str(),
@@ -79,7 +82,8 @@ fn shown(delivery: &Delivery) -> Value {
     match &delivery.subject {
         Subject::Run(id) => shown["execution_id"] = id.to_string().into(),
         Subject::Connection(facts) => shown["connection_id"] = facts.id.to_string().into(),
-        Subject::Webhook(_) => {}
+        Subject::Firing(facts) => shown["scheduled_job_id"] = facts.schedule.to_string().into(),
+        Subject::Webhook(_) | Subject::Agent(_) => {}
     }
     shown
 }

@@ -1,7 +1,7 @@
 //! The *tools* dialect: a catalogue of tools that are invoked at once or queued, and their runs.
 
 mod catalog;
-mod deliveries;
+pub(crate) mod deliveries;
 mod events;
 mod executions;
 mod failure;

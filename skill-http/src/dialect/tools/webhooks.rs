@@ -167,7 +167,9 @@ fn shown_once((webhook, secret): &(Subscription, SecretString)) -> Reply {
 
 async fn list(cx: Context) -> Result<Reply, Failure> {
     let bounds = page::bounds(&cx)?;
-    let webhooks = cx.app.engine.webhooks().list(cx.caller()?).await?;
+    let mut webhooks = cx.app.engine.webhooks().list(cx.caller()?).await?;
+    // Those to agents are shown with the events of agents, elsewhere.
+    webhooks.retain(|webhook| webhook.agent.is_none());
     let page = Page::cut(&webhooks, bounds, shown);
     Ok(Reply::json(StatusCode::OK, &page.named("items")))
 }

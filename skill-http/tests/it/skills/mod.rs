@@ -1,11 +1,14 @@
 //! The *skills* dialect.
 
 mod admin;
+mod agent_webhooks;
 mod agents;
 mod conversations;
 mod execute;
 mod memories;
 mod registry;
+mod schedules;
+mod triggers;
 
 use std::sync::Arc;
 
