@@ -91,7 +91,7 @@ async fn what_an_agent_does_is_told_as_documented() {
     let path = format!("/webhooks/{}", trigger["token"].as_str().unwrap());
     for (category, skill, input) in [
         ("lab", "run", json!({"do": "echo"})),
-        ("github", "get_repo", json!({"owner": "acme", "repo": "webapp"})),
+        ("github", "get_repo", json!({"repo": "acme/webapp"})),
     ] {
         let body = json!({
             "category": category, "skill": skill, "input": input, "synchronous": category == "lab",
