@@ -177,6 +177,36 @@ def kills(w):
     same(server.stop(), 0, "exit code")
 
 
+def agents(w):
+    """What an agent does, and the callback of a trigger: both verifiers take it, failures first, over a kill -9."""
+    server = w.server("agents").start()
+    process, seen = w.verifier("agents", fail_first=4)
+    hook = f"http://127.0.0.1:{VERIFIER}/hook"
+    body = {"agent_id": "default", "url": hook, "events": ["skill.completed", "conversation.created"], "secret": SECRET}
+    webhook = server.call("POST", "/api/agent-webhooks", body, server.first)
+    same(webhook.status, 201, webhook.text)
+    trigger = server.call("POST", "/api/triggers", {"skills": ["mock/v1/create"], "secret": SECRET}, server.first)
+    same(trigger.status, 201, trigger.text)
+    runs = []
+    for n in range(4):
+        order = {"category": "mock", "skill": "create", "input": {"title": f"a-{n}"}, "callback_url": hook}
+        answer = server.call("POST", f"/webhooks/{trigger.json['token']}", order)
+        same(answer.status, 202, answer.text)
+        runs.append(answer.json["job_id"].replace("job_", "exec_"))
+        if n == 1:
+            server.stop(signal.SIGKILL)
+            server.start()
+    told = lambda event: [run_of(one) for one in {one["id"]: one for one in good(seen())}.values() if event in one["body"]]
+    # The end of each run twice: to the subscriber, and to its callback.
+    until(lambda: len(told('"event":"skill.completed"')) >= 8, "eight ends of runs", 120)
+    same(collections.Counter(told('"event":"skill.completed"')), collections.Counter(runs * 2), "runs that were told of")
+    until(lambda: len(told('"event":"conversation.created"')) >= 4, "four conversations")
+    same(server.call("POST", f"/api/agent-webhooks/{webhook.json['id']}/test", {}, server.first).status, 202)
+    until(lambda: any("webhook.test" in one["body"] for one in good(seen())), "a test")
+    process.stop()
+    same(server.stop(), 0, "exit code")
+
+
 class Receiver:
     """A receiver that behaves as the path says, and keeps what came."""
 
@@ -347,6 +377,7 @@ def forbidden(w):
 
 SCENARIOS = [
     ("verified by two libraries, failures first", verified),
+    ("agents and callbacks, verified by both", agents),
     ("hostile receivers (T94)", hostile),
     ("forbidden places (T90)", forbidden),
     ("kill -9", kills),

@@ -19,7 +19,9 @@ use crate::{
         Sealed,
         agent::{Agent, Kept, Memory},
         audit::Entry,
+        delivery::{Delivery, Subject},
         scope::Scopes,
+        webhook::{Event, Subscription},
     },
     store::{MemoryFilter, Store},
 };
@@ -207,7 +209,22 @@ impl Agents {
         if !self.store.delete_agent(&caller.owner, id).await? {
             return Err(unknown());
         }
+        self.tell(&caller.owner, id).await?;
         self.audit(caller, "agent.deleted", id).await
+    }
+
+    /// Tells the subscribers of an agent that it is gone.
+    async fn tell(&self, owner: &OwnerId, id: &AgentId) -> Result<()> {
+        let (at, event) = (self.clock.now(), Event::AgentStatusChanged);
+        let wants = |webhook: &&Subscription| {
+            let is_enabled = webhook.disabled.is_none();
+            is_enabled && webhook.agent.as_ref() == Some(id) && webhook.events.contains(&event)
+        };
+        for webhook in self.store.webhooks(owner).await?.iter().filter(wants) {
+            let delivery = Delivery::new(webhook, event, Subject::Agent(id.clone()), at)?;
+            self.store.insert_delivery(&delivery).await?;
+        }
+        Ok(())
     }
 
     /// Lets an agent keep something in mind.

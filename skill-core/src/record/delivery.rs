@@ -67,6 +67,8 @@ pub enum Subject {
     Connection(ConnectionFacts),
     /// A due time of a schedule that no run could be made of.
     Firing(FiringFacts),
+    /// An agent that was removed.
+    Agent(AgentId),
     /// The subscription itself.
     Webhook(WebhookId),
 }

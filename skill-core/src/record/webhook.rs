@@ -38,7 +38,7 @@ pub enum Event {
     SkillFailed,
     /// A run of an agent ended because an account is not connected, or its access has ended.
     AgentError,
-    /// An agent was made, changed or removed.
+    /// An agent was removed: its runs end in errors from then on.
     AgentStatusChanged,
     /// A run of an agent was asked for that goes on from no other.
     ConversationCreated,

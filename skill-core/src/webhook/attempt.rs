@@ -137,6 +137,7 @@ impl Deliverer {
         let id = match &delivery.subject {
             Subject::Run(id) => *id,
             Subject::Connection(facts) => return Ok(Some(payload::of_connection(facts))),
+            Subject::Agent(id) => return Ok(Some(payload::of_removed(id))),
             Subject::Firing(facts) => return Ok(Some(payload::of_firing(facts))),
             Subject::Webhook(id) => return Ok(Some(payload::of_test(*id))),
         };

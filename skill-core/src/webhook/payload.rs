@@ -9,7 +9,7 @@ use crate::{
     catalog::Catalog,
     error::ErrorKind,
     id::WebhookId,
-    name::UserId,
+    name::{AgentId, UserId},
     queue::Run,
     record::{
         delivery::{ConnectionFacts, Delivery, FiringFacts},
@@ -54,6 +54,11 @@ pub(super) fn of_agent(run: &Execution, source: Source) -> Map<String, Value> {
         said.insert("trigger_id".into(), id.to_string().into());
     }
     said
+}
+
+/// What is said of an agent that was removed.
+pub(super) fn of_removed(agent: &AgentId) -> String {
+    json!({ "agent_id": agent.as_str(), "status": "deleted" }).to_string()
 }
 
 /// What is said of a due time that no run could be made of.

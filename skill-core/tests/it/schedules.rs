@@ -1,6 +1,6 @@
 //! Schedules: what the clock asks for runs once, on all nodes and through restarts.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -53,7 +53,7 @@ impl World {
 
     /// The caller's runs, the oldest first.
     async fn runs(&self) -> Vec<Execution> {
-        let filter = ExecutionFilter { limit: 200, ..ExecutionFilter::default() };
+        let filter = ExecutionFilter { limit: 1_000, ..ExecutionFilter::default() };
         let (mut runs, _) = self.engine.runs().list(&self.caller, &filter).await.unwrap();
         runs.reverse();
         runs
@@ -141,15 +141,38 @@ async fn a_clock_that_is_set_repeats_nothing() {
     assert_eq!(world.runs().await.len(), 3);
 }
 
-/// One life of a process over the file, in which the clock stands still.
-async fn life(path: &std::path::Path, clock: &Arc<ManualClock>) -> World {
-    let store: Arc<dyn Store> = loop {
-        match SqliteStore::open(path) {
-            Ok(store) => break Arc::new(store),
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+/// One life of a process over the file: a runtime of its own until `life` ends, after which nothing is
+/// left of it. The clock stands still.
+fn live<T: Send + 'static, F>(
+    file: &Path,
+    clock: &Arc<ManualClock>,
+    life: impl FnOnce(World) -> F + Send + 'static,
+) -> T
+where
+    F: Future<Output = T> + Send + 'static,
+{
+    let (file, clock) = (file.to_owned(), clock.clone());
+    let process = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            let store: Arc<dyn Store> = Arc::new(open(&file));
+            let world = World::with(store, |builder| builder.clock(clock.clone()));
+            life(world.await).await
+        })
+    });
+    process.join().unwrap()
+}
+
+/// Opens the file as soon as what the last life left running has let go of it.
+fn open(file: &Path) -> SqliteStore {
+    let begun = std::time::Instant::now();
+    loop {
+        match SqliteStore::open(file) {
+            Ok(store) => return store,
+            Err(error) => assert!(begun.elapsed().as_secs() < 5, "{error}"),
         }
-    };
-    World::with(store, |builder| builder.clock(clock.clone())).await
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Waits until the schedule has used the time that is so many minutes after noon, or gone past it.
@@ -165,47 +188,47 @@ async fn moved_on(world: &World, id: ScheduleId, minutes: i64) -> Schedule {
     panic!("it does not move on");
 }
 
-#[tokio::test]
-async fn what_went_by_while_nobody_ran_is_caught_up_with_once() {
+#[test]
+fn what_went_by_while_nobody_ran_is_caught_up_with_once() {
     let folder = tempfile::tempdir().unwrap();
-    let (path, clock) = (folder.path().join("skill.db"), Arc::new(ManualClock::new(noon())));
-    let world = life(&path, &clock).await;
-    let id = world.scheduled("0 * * * *").await.id;
-    drop(world);
-    // Three hours and a half later: the times of an hour ago and before are missed.
+    let (file, clock) = (folder.path().join("skill.db"), Arc::new(ManualClock::new(noon())));
+    let id = live(&file, &clock, |world| async move { world.scheduled("0 * * * *").await.id });
+    // Three hours and a half later: what is longer ago than an hour is missed.
     clock.advance(Duration::from_secs(210 * 60));
-    let world = life(&path, &clock).await;
-    let stands = moved_on(&world, id, 210).await;
-    assert_eq!(stands.next_run_at, Some(noon() + SignedDuration::from_mins(240)));
-    assert_eq!(stands.last_due_at, Some(noon() + SignedDuration::from_mins(180)));
-    assert_eq!((stands.missed, world.runs().await.len()), (2, 1));
-    let run = world.ended(stands.last_run.unwrap()).await;
-    assert_eq!(run.execution.state, State::Success);
-    // A restart in which nothing was due makes nothing, a due time after a crash makes one.
-    drop(world);
-    let world = life(&path, &clock).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(world.runs().await.len(), 1);
+    live(&file, &clock, move |world| async move {
+        let stands = moved_on(&world, id, 210).await;
+        assert_eq!(stands.next_run_at, Some(noon() + SignedDuration::from_mins(240)));
+        assert_eq!(stands.last_due_at, Some(noon() + SignedDuration::from_mins(180)));
+        assert_eq!((stands.missed, world.runs().await.len()), (2, 1));
+        let run = world.ended(stands.last_run.unwrap()).await;
+        assert_eq!(run.execution.state, State::Success);
+    });
+    // A restart in which nothing is due makes nothing.
+    live(&file, &clock, |world| async move {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(world.runs().await.len(), 1);
+    });
     clock.advance(Duration::from_secs(30 * 60));
-    moved_on(&world, id, 240).await;
-    assert_eq!(world.runs().await.len(), 2);
-    world.engine.stop().await;
+    live(&file, &clock, move |world| async move {
+        moved_on(&world, id, 240).await;
+        assert_eq!(world.runs().await.len(), 2);
+        world.engine.stop().await;
+    });
 }
 
-#[tokio::test]
-async fn what_is_too_long_ago_is_left_out() {
+#[test]
+fn what_is_too_long_ago_is_left_out() {
     let folder = tempfile::tempdir().unwrap();
-    let (path, clock) = (folder.path().join("skill.db"), Arc::new(ManualClock::new(noon())));
-    let world = life(&path, &clock).await;
-    let id = world.scheduled("0 0 * * *").await.id;
-    drop(world);
+    let (file, clock) = (folder.path().join("skill.db"), Arc::new(ManualClock::new(noon())));
+    let id = live(&file, &clock, |world| async move { world.scheduled("0 0 * * *").await.id });
     clock.advance(Duration::from_secs((3 * 24 + 2) * 3600));
-    let world = life(&path, &clock).await;
-    let stands = moved_on(&world, id, (3 * 24 + 2) * 60).await;
-    assert_eq!((stands.missed, stands.last_due_at, world.runs().await.len()), (3, None, 0));
-    let midnight: Timestamp = "2026-03-05T00:00:00Z".parse().unwrap();
-    assert_eq!(stands.next_run_at, Some(midnight));
-    world.engine.stop().await;
+    live(&file, &clock, move |world| async move {
+        let stands = moved_on(&world, id, (3 * 24 + 2) * 60).await;
+        assert_eq!((stands.missed, stands.last_due_at, world.runs().await.len()), (3, None, 0));
+        let midnight: Timestamp = "2026-03-05T00:00:00Z".parse().unwrap();
+        assert_eq!(stands.next_run_at, Some(midnight));
+        world.engine.stop().await;
+    });
 }
 
 #[tokio::test(start_paused = true)]

@@ -99,7 +99,7 @@ async fn unknown_paths_answer_in_the_shape_of_their_dialect() {
     {
         assert_eq!(unknown(&server, path).await["error"], "not_found", "{path}");
     }
-    for path in ["/api/nope", "/admin/nope", "/webhooks/nope"] {
+    for path in ["/api/nope", "/admin/nope", "/webhooks/nope/more"] {
         let error = unknown(&server, path).await["error"].as_str().unwrap().to_owned();
         assert!(error == "skill_not_found" || error == "not_found", "{path} {error}");
     }

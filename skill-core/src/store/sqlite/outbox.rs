@@ -30,6 +30,8 @@ use crate::{
     store::{DeliveryFilter, OutboxStore},
 };
 
+/// What stands before the name of an agent where others have an id.
+const AGENT: &str = "agent/";
 /// The most deliveries that one claim finds to be due.
 const MOST_DUE: u32 = 1_000;
 /// The most rows that one command removes: other commands wait meanwhile.
@@ -85,6 +87,9 @@ fn read(cells: &mut Cells<'_>) -> Work<Delivery> {
 
 fn subject(id: &str, facts: Option<String>) -> Work<Subject> {
     let unreadable = || Failure::unreadable("subject");
+    if let Some(agent) = id.strip_prefix(AGENT) {
+        return Ok(Subject::Agent(AgentId::parse(agent)?));
+    }
     let Some(facts) = facts else {
         let run = ExecutionId::parse(id).map(Subject::Run);
         let subject = run.or_else(|| WebhookId::parse(id).map(Subject::Webhook));
@@ -115,6 +120,7 @@ fn written(subject: &Subject) -> Work<(String, Option<String>)> {
     Ok(match subject {
         Subject::Run(id) => (id.to_string(), None),
         Subject::Webhook(id) => (id.to_string(), None),
+        Subject::Agent(id) => (format!("{AGENT}{id}"), None),
         Subject::Firing(known) => {
             let facts = Unmade {
                 agent: known.agent.as_str().to_owned(),

@@ -83,7 +83,7 @@ pub(crate) fn shown(delivery: &Delivery) -> Value {
         Subject::Run(id) => shown["execution_id"] = id.to_string().into(),
         Subject::Connection(facts) => shown["connection_id"] = facts.id.to_string().into(),
         Subject::Firing(facts) => shown["scheduled_job_id"] = facts.schedule.to_string().into(),
-        Subject::Webhook(_) => {}
+        Subject::Webhook(_) | Subject::Agent(_) => {}
     }
     shown
 }

@@ -91,7 +91,7 @@ async fn what_an_agent_does_is_told_as_documented() {
     let path = format!("/webhooks/{}", trigger["token"].as_str().unwrap());
     for (category, skill, input) in [
         ("lab", "run", json!({"do": "echo"})),
-        ("github", "get_repo", json!({"owner": "acme", "repo": "webapp"})),
+        ("github", "get_repo", json!({"repo": "acme/webapp"})),
     ] {
         let body = json!({
             "category": category, "skill": skill, "input": input, "synchronous": category == "lab",
@@ -153,4 +153,20 @@ async fn a_subscription_to_tools_is_no_subscription_to_an_agent() {
     let plain = server.key_of("default", "github").await;
     let ask = server.ask(Method::POST, "/api/agent-webhooks").key(&plain);
     ask.json(&wanted("https://example.com/")).send().await.is_error(403, "insufficient_scope");
+}
+
+#[tokio::test]
+async fn an_agent_that_is_removed_is_told_of() {
+    let server = server().await;
+    let agent = json!({"id": "bookkeeper", "name": "Bookkeeper"});
+    server.post("/api/agents", &agent).await.ok(201);
+    let answer = ResponseTemplate::new(204);
+    Mock::given(path("/hook")).respond_with(answer).with_priority(1).mount(&server.upstream).await;
+    let mut body = wanted(&format!("{}/hook", server.upstream.uri()));
+    (body["agent_id"], body["events"]) = ("bookkeeper".into(), json!(["agent.status_changed"]));
+    server.post("/api/agent-webhooks", &body).await.ok(201);
+    assert_eq!(server.delete("/api/agents/bookkeeper").await.status.as_u16(), 204);
+    let said = told(&server, 1).await.remove(0);
+    assert_eq!(said["event"], "agent.status_changed");
+    assert_eq!(said["data"], json!({"agent_id": "bookkeeper", "status": "deleted"}));
 }

@@ -213,14 +213,15 @@ async fn a_message_that_comes_twice_makes_one_run() {
         ask.json(&json!({"do": "echo"})).send().await
     };
     for name in ["webhook-id", "x-github-delivery", "idempotency-key"] {
-        let first = send(&made, name, "message-1").await;
+        let (one, two) = (format!("{name}-1"), format!("{name}-2"));
+        let first = send(&made, name, &one).await;
         assert_eq!(first.header("idempotent-replayed"), "");
-        let again = send(&made, name, "message-1").await;
+        let again = send(&made, name, &one).await;
         assert_eq!(again.header("idempotent-replayed"), "true");
         assert_eq!(again.ok(202), first.ok(202));
-        assert_ne!(send(&made, name, "message-2").await.ok(202), first.ok(202));
+        assert_ne!(send(&made, name, &two).await.ok(202), first.ok(202));
         if name != "idempotency-key" {
-            let elsewhere = send(&other, name, "message-1").await;
+            let elsewhere = send(&other, name, &one).await;
             assert_ne!(elsewhere.ok(202), first.ok(202), "its sender is another one");
         }
     }

@@ -38,6 +38,7 @@ pub(crate) fn redact(server: &TestServer, text: &str) -> String {
     let text = after(&text, "conn_", 26, "ID");
     let text = after(&text, "exec_", 26, "ID");
     let text = after(&text, "hook_", 26, "ID");
+    let text = after(&text, "sched_", 26, "ID");
     after(&text, "key_", 26, "ID")
 }
 
