@@ -77,10 +77,10 @@ async fn drain(store: &SqliteStore, runs: &AtomicU64) -> Outcome<bool> {
     Ok(!done.is_empty())
 }
 
-/// Runs that ended before, with their bodies.
+/// Runs that ended before, with their bodies; never fewer than fill every page that is listed.
 async fn fill(store: &SqliteStore, history: u64) -> Outcome {
     let begun = Instant::now();
-    for _ in 0..history / 2000 {
+    for _ in 0..(history / 2000).max(1) {
         let runs = (0..2000).map(|_| {
             let Enqueue { execution, work, .. } = queued()?;
             let (input, outcome) = (Some(work.input), Some(Sealed(vec![7; 64])));
