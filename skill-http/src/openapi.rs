@@ -171,20 +171,44 @@ fn call(table: &Table, of: &IntegrationInfo, info: &EndpointInfo) -> Value {
         body["required"] = json!(["params"]);
     }
     let generic = table.iter().find(|route| route.path == CALL);
+    let mut responses = generic.map(responses).unwrap_or_default();
+    if info.answers_file
+        && let Some(good) = responses.get_mut("200")
+    {
+        // Where `Accept` names neither JSON nor everything.
+        good["content"]["application/octet-stream"] = json!({});
+    }
     let mut operation = json!({
         "operationId": format!("{}_{}", of.slug, info.name),
         "summary": info.summary,
         "tags": [of.slug.as_str()],
         "requestBody": {"content": {"application/json": {"schema": body}}},
-        "responses": generic.map(responses).unwrap_or_default(),
+        "responses": responses,
         "x-skill": {
             "class": info.class.as_str(),
             "idempotent": info.is_idempotent,
             "upstream": format!("{} {}", info.method, info.path),
         },
     });
+    if info.takes_file {
+        carry_file(&mut operation, info);
+    }
     if let Some(docs) = &info.docs {
         operation["externalDocs"] = json!({"url": docs});
     }
     operation
+}
+
+/// The body is a file, and what else there is to say stands in headers.
+fn carry_file(operation: &mut Value, info: &EndpointInfo) {
+    let header = |name: &str| json!({"name": name, "in": "header"});
+    let mut params = header("Skill-Params");
+    params["required"] = true.into();
+    params["content"] = json!({"application/json": {"schema": info.schema.as_value()}});
+    let mut others = ["Skill-Filename", "Skill-Connection"].map(header).to_vec();
+    others.iter_mut().for_each(|other| other["schema"] = json!({"type": "string"}));
+    others.insert(0, params);
+    operation["parameters"] = others.into();
+    operation["requestBody"] =
+        json!({"required": true, "content": {"application/octet-stream": {}}});
 }

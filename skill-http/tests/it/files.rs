@@ -163,6 +163,15 @@ async fn an_upload_that_makes_no_sense_is_refused() {
     plain.body("x").send().await.is_error(415, "bad_request");
     server.call("files/form", json!({"title": "a"})).await.is_error(400, "bad_request");
     assert!(server.upstream_saw().await.is_empty());
+    let described = server.get("/openapi.json").await.ok(200);
+    let form = &described["paths"]["/v1/files/form"]["post"];
+    assert!(form["requestBody"]["content"]["application/octet-stream"].is_object());
+    let params = &form["parameters"][0]["content"]["application/json"]["schema"];
+    assert_eq!(params["required"], json!(["title"]));
+    let given = &described["paths"]["/v1/files/get"]["post"]["responses"]["200"]["content"];
+    assert!(given["application/octet-stream"].is_object() && given["application/json"].is_object());
+    let folder = server.get("/v1/files/download").await.ok(200).to_string();
+    assert!(folder.contains("Skill-Params: {") && folder.contains("--data-binary @a.bin"));
     let shown = server.get("/v1/skills/files/form").await.ok(200);
     assert_eq!((&shown["takes_file"], &shown["answers_file"]), (&json!(true), &json!(false)));
 }
