@@ -425,7 +425,6 @@ fn settings(config: &Config, public: Url) -> anyhow::Result<Settings> {
         tools: speaks(config::Dialect::Tools),
         skills: speaks(config::Dialect::Skills),
         raw: config.raw_door,
-        ..Dialects::default()
     };
     settings.events_per_owner = config.limits.streams_per_owner.get();
     settings.events_keep_alive = seconds(config.timeouts.stream_s.get());

@@ -39,7 +39,7 @@ struct Ended {
 
 /// Where a message goes.
 enum To {
-    Subscription(Subscription),
+    Subscription(Box<Subscription>),
     /// To whoever asked to be told of this one run.
     Callback(Callback),
 }
@@ -76,7 +76,7 @@ impl Deliverer {
             (Some(Subscription { disabled: Some(disabled), .. }), _) => {
                 Err(format!("the webhook is disabled: {}", disabled.reason))
             }
-            (Some(webhook), _) => Ok(To::Subscription(webhook)),
+            (Some(webhook), _) => Ok(To::Subscription(Box::new(webhook))),
             (None, Some(callback)) => Ok(To::Callback(callback)),
             (None, None) if delivery.webhook.is_none() => Err("the run is no longer kept".into()),
             (None, None) => Err("the webhook was deleted".into()),
@@ -145,7 +145,7 @@ impl Deliverer {
         let beside = match is_agents {
             true => {
                 let source = self.webhooks.store.source(&delivery.owner, id).await?;
-                payload::of_agent(&run.execution, source.unwrap_or_default())
+                payload::of_agent(&run.execution, &source.unwrap_or_default())
             }
             false => Map::new(),
         };

@@ -31,7 +31,7 @@ pub(super) fn message(delivery: &Delivery, data: &str, is_agents: bool) -> Bytes
 }
 
 /// What is said of a run beside its end, to whoever hears of agents.
-pub(super) fn of_agent(run: &Execution, source: Source) -> Map<String, Value> {
+pub(super) fn of_agent(run: &Execution, source: &Source) -> Map<String, Value> {
     let version = run.version.map_or_else(|| "v1.0".to_owned(), |version| version.to_string());
     let mut said = Map::from_iter([
         ("execution_id".to_owned(), Value::from(run.id.to_string())),
