@@ -52,6 +52,8 @@ impl Skill for Program {
     async fn run(&self, context: SkillContext, input: Value) -> Result<Value> {
         let Some(program) = &self.found else { return Err(self.missing()) };
         let inputs = self.inputs(input)?;
+        // Before it is noted that something begins.
+        let _place = self.shared.places.acquire().await.map_err(Error::internal)?;
         match self.declared.info.class {
             // What was cut is done again.
             Class::Read => self.perform(program, inputs).await,
@@ -86,7 +88,6 @@ impl Program {
 
     async fn perform(&self, program: &Path, mut inputs: Map<String, Value>) -> Result<Value> {
         let declared = &self.declared;
-        let _place = self.shared.places.acquire().await.map_err(Error::internal)?;
         let scratch = self.scratch()?;
         inputs.insert("scratch".into(), scratch.path().to_string_lossy().into());
         let job = self.job(program, &inputs, scratch.path())?;
