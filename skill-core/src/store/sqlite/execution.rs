@@ -233,17 +233,21 @@ pub(super) fn add(session: &Session, run: &Execution, place: &Place<'_>) -> Work
     row.ok_or_else(|| Error::internal("a run with this identity exists").into())
 }
 
+/// The statement that adds a run, unless there is one of this identifier. One that waits keeps room
+/// for its claim.
+const INSERT: &str =
+    "INSERT INTO executions (owner, id, state, attempt, progress, lease_until_us, worker,
+               fencing, is_delayed, run_at_us, deadline_us, priority, group_name, group_most,
+               scopes, tier, user_id, key_id, connection_id, app_id, namespace, name, version,
+               revision, class, parent_id, error_kind, upstream_status, total_us, upstream_us,
+               created_at_us, started_at_us, ended_at_us, has_key, room)
+           VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
+               ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33,
+               ?34, iif(?3 = 'queued', zeroblob(36), NULL))
+           ON CONFLICT DO NOTHING";
+
 /// Adds a run; nothing when there is one of this identifier.
 fn insert(session: &Session, run: &Execution, place: &Place<'_>) -> Work<Option<i64>> {
-    let sql = "INSERT INTO executions (owner, id, state, attempt, progress, lease_until_us, worker,
-                   fencing, is_delayed, run_at_us, deadline_us, priority, group_name, group_most,
-                   scopes, tier, user_id, key_id, connection_id, app_id, namespace, name, version,
-                   revision, class, parent_id, error_kind, upstream_status, total_us, upstream_us,
-                   created_at_us, started_at_us, ended_at_us, has_key, room)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                   ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33,
-                   ?34, iif(?3 = 'queued', zeroblob(36), NULL))
-               ON CONFLICT DO NOTHING";
     let work = place.work;
     let group = work.and_then(|work| work.group.as_ref());
     let values = params![
@@ -282,7 +286,7 @@ fn insert(session: &Session, run: &Execution, place: &Place<'_>) -> Work<Option<
         micros(run.ended_at),
         place.has_key,
     ];
-    if execute(session, sql, values)? == 0 {
+    if execute(session, INSERT, values)? == 0 {
         return Ok(None);
     }
     session.moved(run, None, Some(run.state));
