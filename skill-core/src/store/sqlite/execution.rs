@@ -245,6 +245,8 @@ pub(super) fn add(session: &Session, run: &Execution, place: &Place<'_>) -> Work
     row.ok_or_else(|| Error::internal("a run with this identity exists").into())
 }
 
+/// The statement that adds a run, unless there is one of this identifier. One that waits keeps room
+/// for its claim.
 const INSERT: &str =
     "INSERT INTO executions (owner, id, state, attempt, progress, lease_until_us, worker,
         fencing, is_delayed, run_at_us, deadline_us, priority, group_name, group_most,
