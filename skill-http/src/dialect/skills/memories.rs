@@ -83,7 +83,7 @@ fn schema() -> Value {
     })
 }
 
-fn shown(memory: &Memory, note: Note) -> Value {
+fn shown(memory: &Memory, note: &Note) -> Value {
     json!({
         "id": memory.id.to_string(),
         "agent_id": memory.agent.as_str(),
@@ -97,7 +97,7 @@ fn shown(memory: &Memory, note: Note) -> Value {
 }
 
 fn opened(cx: &Context, memory: &Memory) -> Result<Value, Error> {
-    Ok(shown(memory, cx.app.engine.agents().read(memory)?))
+    Ok(shown(memory, &cx.app.engine.agents().read(memory)?))
 }
 
 async fn list(cx: Context) -> Result<Reply, Failure> {
@@ -120,7 +120,7 @@ async fn create(cx: Context) -> Result<Reply, Failure> {
     body.end()?;
     let note = Note { content, tag, metadata };
     let memory = cx.app.engine.agents().remember(cx.caller()?, &agent, &note).await?;
-    Ok(Reply::json(StatusCode::CREATED, &shown(&memory, note)))
+    Ok(Reply::json(StatusCode::CREATED, &shown(&memory, &note)))
 }
 
 async fn show(cx: Context) -> Result<Reply, Failure> {
@@ -144,7 +144,7 @@ async fn change(cx: Context) -> Result<Reply, Failure> {
         None => note.metadata,
     };
     let memory = agents.revise(cx.caller()?, memory, &note).await?;
-    Ok(Reply::json(StatusCode::OK, &shown(&memory, note)))
+    Ok(Reply::json(StatusCode::OK, &shown(&memory, &note)))
 }
 
 async fn remove(cx: Context) -> Result<Reply, Failure> {
