@@ -86,7 +86,7 @@ fn the_head_of_a_document_is_checked() {
 }
 
 /// A step of `one`, and why it is refused.
-const REFUSED: [(&str, &str); 19] = [
+const REFUSED: [(&str, &str); 18] = [
     (
         "{stepId: a, operationId: whoami, parameters: [{name: s, in: cookie, value: x}]}",
         "the parameter `s`: cookies are not supported",
