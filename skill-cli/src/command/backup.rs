@@ -22,8 +22,8 @@ use crate::{
 /// Copy everything in the data directory to one file, while the server goes on
 ///
 /// The copy is one moment of the store, with the large results, your own integrations, skills and
-/// commands, and skill.toml. The key that seals it stays out: keep that one elsewhere, apart from the backups,
-/// for nobody can open them without it. The file is whole or not there at all, and only its owner
+/// commands, and skill.toml. The key that seals it stays out: keep that one elsewhere, apart from the
+/// backups, for nobody can open them without it. The file is whole or not there at all, and only its owner
 /// may read it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Backup {
