@@ -34,9 +34,16 @@ impl Template {
                 }
                 ('}', _) => return Err(wrong()),
                 ('{', _) => {
-                    let name = rest.by_ref().take_while(|c| *c != '}').collect::<String>();
+                    let (mut name, mut is_closed) = (String::new(), false);
+                    for c in rest.by_ref() {
+                        if c == '}' {
+                            is_closed = true;
+                            break;
+                        }
+                        name.push(c);
+                    }
                     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-                    if name.is_empty() || !name.chars().all(is_word) {
+                    if !is_closed || name.is_empty() || !name.chars().all(is_word) {
                         return Err(wrong());
                     }
                     if !plain.is_empty() {
