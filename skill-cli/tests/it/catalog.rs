@@ -137,9 +137,9 @@ fn commands_are_checked_with_file_and_line_and_enabled_by_name() {
     fs::write(&file, text.replace("argumenst", "arguments")).unwrap();
     assert_eq!(skill.run(&["catalog", "check", path]).status.code(), Some(0));
     let tools = |skill: &Skill| stdout(&skill.run(&["tools", "list"]));
-    assert!(!tools(&skill).contains("\"count\""));
+    assert!(!tools(&skill).contains("\"id\":\"count\""));
     skill.configure("[commands]\nenabled = [\"count\"]\n");
-    assert!(tools(&skill).contains("\"count\""), "{}", tools(&skill));
+    assert!(tools(&skill).contains("\"id\":\"count\""), "{}", tools(&skill));
     skill.configure("[commands]\nenabled = [\"cuont\"]\n");
     let refused = skill.run(&["tools", "list"]);
     assert!(stderr(&refused).contains("`cuont`, which is no command"), "{}", stderr(&refused));

@@ -266,8 +266,7 @@ impl Confinement {
             let (kind, word) = (u64::from(kind.unsigned_abs()), SeccompCmpArgLen::Dword);
             SeccompCondition::new(0, word, SeccompCmpOp::Ne, kind)
         };
-        let others = kinds.into_iter().map(other).collect::<Result<Vec<_>, _>>();
-        let others = others.map_err(seccompiler::BackendError::from)?;
+        let others = kinds.into_iter().map(other).collect::<Result<Vec<_>, _>>()?;
         match others.is_empty() {
             true => Ok(Vec::new()),
             false => Ok(vec![SeccompRule::new(others)?]),

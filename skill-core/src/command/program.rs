@@ -118,10 +118,7 @@ impl Program {
 
     fn job(&self, program: &Path, inputs: &Map<String, Value>, scratch: &Path) -> Result<Job> {
         let declared = &self.declared;
-        let stdin = match &declared.stdin {
-            Some(template) => Some(template.fill(inputs)),
-            None => None,
-        };
+        let stdin = declared.stdin.as_ref().map(|template| template.fill(inputs));
         if stdin.as_ref().is_some_and(|text| text.len() > STDIN) {
             return Err(Error::new(ErrorKind::TooLarge, format!("expected at most {STDIN} bytes")));
         }

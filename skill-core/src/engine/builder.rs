@@ -211,8 +211,7 @@ impl Builder {
         let (tasks, workers) = (TaskTracker::new(), TaskTracker::new());
         let (stop, upkeep) = (CancellationToken::new(), CancellationToken::new());
         let artifacts = Artifacts::new(self.artifacts, vault.clone(), clock.clone());
-        let (plans, wrong) = (self.plans.clone(), self.wrong_keys_per_minute);
-        let keys = Arc::new(Keys::new(store.clone(), clock.clone(), plans, wrong)?);
+        let keys = keys(&store, &clock, &self.plans, self.wrong_keys_per_minute)?;
         let parts = Parts {
             logins: Logins::new(store.clone(), keys.clone(), clock.clone()),
             credentials: self.credentials.unwrap_or_else(|| vault.clone()),
@@ -231,30 +230,35 @@ impl Builder {
         };
         let executor = Arc::new(parts.executor(catalog, self.settings, &tasks));
         workers.spawn(executor.clone().keep_alive(upkeep.clone()));
-        let connector = parts.connector((executor.clone(), &tasks), self.return_urls);
-        let (keys, calls) = (parts.keys.clone(), tasks.clone());
-        let needed = queue::Parts { executor: executor.clone(), keys, calls };
-        let runs = Runs::start(needed, self.queue).await?;
+        let runs = Runs::start(parts.queue(&executor, &tasks), self.queue).await?;
         let schedules = parts.schedules(&runs);
-        let resealer = parts.upkeep((&workers, &stop), self.history, self.keep);
         Ok(Engine(Arc::new(Inner {
             webhooks: parts.webhooks(),
             deliverer: parts.deliverer(&runs, self.webhooks).await?,
             scheduler: Scheduler::start(schedules.clone(), self.schedules),
             schedules,
             triggers: parts.triggers(&runs),
+            connector: parts.connector((executor.clone(), &tasks), self.return_urls),
+            resealer: parts.upkeep((&workers, &stop), self.history, self.keep),
             plans: self.plans,
             parts,
             executor,
-            connector,
             runs,
-            resealer,
             tasks,
             workers,
             upkeep,
             stop,
         })))
     }
+}
+
+fn keys(
+    store: &Arc<dyn Store>,
+    clock: &Arc<dyn Clock>,
+    plans: &Plans,
+    wrong_per_minute: u32,
+) -> Result<Arc<Keys>> {
+    Keys::new(store.clone(), clock.clone(), plans.clone(), wrong_per_minute).map(Arc::new)
 }
 
 fn pages(public: Option<Url>) -> Result<Pages> {

@@ -20,7 +20,7 @@ use crate::{
     executor::{Executor, Flights, History, Observer, Quotas, Renewer, Settings, UnderWay},
     link::Links,
     login::Logins,
-    queue::Runs,
+    queue::{self, Runs},
     reseal::{Keep, Resealer},
     schedule::Schedules,
     store::Store,
@@ -48,6 +48,12 @@ pub(super) struct Parts {
 }
 
 impl Parts {
+    /// What the queue works with.
+    pub(super) fn queue(&self, executor: &Arc<Executor>, tasks: &TaskTracker) -> queue::Parts {
+        let (keys, calls) = (self.keys.clone(), tasks.clone());
+        queue::Parts { executor: executor.clone(), keys, calls }
+    }
+
     pub(super) fn executor(
         &self,
         catalog: Catalog,

@@ -224,7 +224,7 @@ impl Schedules {
             let (action, version) =
                 edit.action.clone().unwrap_or_else(|| (seen.action.clone(), seen.version));
             let cron = edit.cron.clone().unwrap_or_else(|| seen.cron.clone());
-            let is_enabled = edit.is_enabled.unwrap_or(seen.next_run_at.is_some());
+            let is_enabled = edit.is_enabled.unwrap_or_else(|| seen.next_run_at.is_some());
             let next = self.next(&cron, seen.last_due_at)?;
             let is_kept = cron == seen.cron && seen.next_run_at.is_some();
             let next = if is_kept { seen.next_run_at } else { next };

@@ -33,7 +33,7 @@ pub(super) fn is_good(
     let (Some(id), Some(time), Some(signatures)) = said else { return Ok(false) };
     let is_digits = time.bytes().all(|byte| byte.is_ascii_digit());
     let at = time.parse::<i64>().ok().filter(|_| is_digits);
-    if !at.is_some_and(|at| now.as_second().abs_diff(at) <= TOLERANCE.unsigned_abs()) {
+    if at.is_none_or(|at| now.as_second().abs_diff(at) > TOLERANCE.unsigned_abs()) {
         return Ok(false);
     }
     let head = format!("{id}.{time}.");

@@ -236,8 +236,9 @@ async fn only_declared_kinds_of_sockets_can_be_made() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_cannot_leave_its_group_unless_it_is_declared_to() {
     let place = Place::new();
-    let code =
-        json!({"code": "use POSIX; fork and exit; print POSIX::setsid() > 0 ? 'out' : 'in'"});
+    let code = "use POSIX; if (my $child = fork) { waitpid $child, 0; exit } \
+                print POSIX::setsid() > 0 ? 'out' : 'in'";
+    let code = json!({"code": code});
     assert_eq!(place.with(PERL).await.output(code.clone()).await, "in");
     let free = place.with(&format!("may_detach = true\n{PERL}")).await;
     assert_eq!(free.output(code).await, "out");

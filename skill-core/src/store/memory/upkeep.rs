@@ -176,21 +176,24 @@ impl Tables {
                     show(Place::Schedule { owner, schedule }, &mut known.input);
                 }
             }
-            Part::Triggers => {
-                for known in self.triggers.values_mut() {
-                    let (owner, trigger) = (known.owner.clone(), known.id);
-                    show(Place::Trigger { owner, trigger }, &mut known.secret);
-                }
-            }
-            Part::Memories => {
-                for memory in self.memories.values_mut() {
-                    let (owner, memory_id) = (memory.owner.clone(), memory.id);
-                    show(Place::Memory { owner, memory: memory_id }, &mut memory.content);
-                }
-            }
+            Part::Triggers | Part::Memories => self.each_of_agents(part, show),
             Part::Inputs | Part::Outcomes | Part::Steps | Part::Said | Part::Callbacks => {
                 self.each_body(part, show);
             }
+        }
+    }
+
+    fn each_of_agents(&mut self, part: Part, show: &mut dyn FnMut(Place, &mut Sealed)) {
+        if part == Part::Triggers {
+            for known in self.triggers.values_mut() {
+                let (owner, trigger) = (known.owner.clone(), known.id);
+                show(Place::Trigger { owner, trigger }, &mut known.secret);
+            }
+            return;
+        }
+        for known in self.memories.values_mut() {
+            let (owner, memory) = (known.owner.clone(), known.id);
+            show(Place::Memory { owner, memory }, &mut known.content);
         }
     }
 

@@ -23,7 +23,7 @@ use crate::{
         Sealed,
         delivery::Announcement,
         execution::{Begun, Execution, State},
-        run::{Claim, Claimed, Enqueue, Enqueued, Finished, Lease, Step},
+        run::{Claim, Claimed, Enqueue, Enqueued, Finished, Lease, Step, Worker},
     },
     store::QueueStore,
 };
@@ -222,12 +222,10 @@ pub(super) fn enqueue(session: &Session, asked: &Enqueue) -> Work<Enqueued> {
         trigger::keep_source(session, row, source)?;
     }
     outbox::announce(session, Announcement::of_conversation(&run))?;
-    let lease = claimed.map(|(worker, until)| Lease {
-        owner: run.owner.clone(),
-        id: run.id,
-        worker: worker.clone(),
-        fencing: 1,
-        until: *until,
-    });
-    Ok(Enqueued::New(lease))
+    Ok(Enqueued::New(claimed.map(|claimed| first_lease(&run, claimed))))
+}
+
+fn first_lease(run: &Execution, (worker, until): &(Worker, Timestamp)) -> Lease {
+    let (owner, worker) = (run.owner.clone(), worker.clone());
+    Lease { owner, id: run.id, worker, fencing: 1, until: *until }
 }

@@ -183,57 +183,29 @@ fn place(part: Part, cells: &mut Cells<'_>) -> Work<Place> {
 
 /// Replaces the values that still stand as they were read.
 pub(super) fn replace(connection: &Connection, part: Part, values: &[(Aged, Sealed)]) -> Work<u64> {
-    let sql = match part {
-        Part::Grants => "UPDATE grants SET sealed = ?3 WHERE rowid = ?1 AND ?2 = 0 AND sealed = ?4",
-        Part::Clients => {
-            "UPDATE apps SET client_secret = ?3
-             WHERE rowid = ?1 AND ?2 = 0 AND client_secret = ?4"
-        }
-        Part::Flows => {
-            "UPDATE flows SET verifier = ?3 WHERE rowid = ?1 AND ?2 = 0 AND verifier = ?4"
-        }
-        Part::Webhooks => {
-            "UPDATE webhooks SET secret = ?3 WHERE rowid = ?1 AND ?2 = 0 AND secret = ?4"
-        }
-        Part::RetiringSecrets => {
-            "UPDATE webhooks SET previous_secret = ?3
-             WHERE rowid = ?1 AND ?2 = 0 AND previous_secret = ?4"
-        }
-        Part::Inputs => {
-            "UPDATE execution_inputs SET sealed = ?3 WHERE run = ?1 AND ?2 = 0 AND sealed = ?4"
-        }
-        Part::Outcomes => {
-            "UPDATE execution_outcomes SET sealed = ?3 WHERE run = ?1 AND ?2 = 0 AND sealed = ?4"
-        }
-        Part::Steps => {
-            "UPDATE execution_steps SET sealed = ?3
-             WHERE run = ?1 AND position = ?2 AND sealed = ?4"
-        }
-        Part::Replays => {
-            "UPDATE idempotency SET outcome = ?3 WHERE rowid = ?1 AND ?2 = 0 AND outcome = ?4"
-        }
-        Part::Schedules => {
-            "UPDATE schedules SET input = ?3 WHERE rowid = ?1 AND ?2 = 0 AND input = ?4"
-        }
-        Part::Triggers => {
-            "UPDATE triggers SET secret = ?3 WHERE rowid = ?1 AND ?2 = 0 AND secret = ?4"
-        }
-        Part::Callbacks => {
-            "UPDATE execution_sources SET callback_secret = ?3
-             WHERE run = ?1 AND ?2 = 0 AND callback_secret = ?4"
-        }
-        Part::Said => {
-            "UPDATE execution_messages SET sealed = ?3
-             WHERE run = ?1 AND position = ?2 AND sealed = ?4"
-        }
-        Part::Memories => {
-            "UPDATE memories SET content = ?3 WHERE rowid = ?1 AND ?2 = 0 AND content = ?4"
-        }
+    let (table, column, row, second) = match part {
+        Part::Grants => ("grants", "sealed", "rowid", "0"),
+        Part::Clients => ("apps", "client_secret", "rowid", "0"),
+        Part::Flows => ("flows", "verifier", "rowid", "0"),
+        Part::Webhooks => ("webhooks", "secret", "rowid", "0"),
+        Part::RetiringSecrets => ("webhooks", "previous_secret", "rowid", "0"),
+        Part::Inputs => ("execution_inputs", "sealed", "run", "0"),
+        Part::Outcomes => ("execution_outcomes", "sealed", "run", "0"),
+        Part::Steps => ("execution_steps", "sealed", "run", "position"),
+        Part::Replays => ("idempotency", "outcome", "rowid", "0"),
+        Part::Schedules => ("schedules", "input", "rowid", "0"),
+        Part::Triggers => ("triggers", "secret", "rowid", "0"),
+        Part::Callbacks => ("execution_sources", "callback_secret", "run", "0"),
+        Part::Said => ("execution_messages", "sealed", "run", "position"),
+        Part::Memories => ("memories", "content", "rowid", "0"),
     };
+    let sql = format!(
+        "UPDATE {table} SET {column} = ?3 WHERE {row} = ?1 AND {second} = ?2 AND {column} = ?4"
+    );
     let mut replaced = 0;
     for (old, new) in values {
         let Cursor(first, second) = old.cursor;
-        replaced += execute(connection, sql, params![first, second, new.0, old.sealed.0])?;
+        replaced += execute(connection, &sql, params![first, second, new.0, old.sealed.0])?;
     }
     Ok(replaced as u64)
 }

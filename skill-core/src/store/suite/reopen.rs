@@ -65,7 +65,7 @@ struct Queue {
 /// # Panics
 /// When something is missing or changed.
 pub async fn survives_reopening(open: impl AsyncFn() -> Arc<dyn Store>) {
-    let kept = fill(&*open().await).await;
+    let kept = Box::pin(fill(&*open().await)).await;
     for _ in 0..2 {
         look(&*open().await, &kept).await;
     }

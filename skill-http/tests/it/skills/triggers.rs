@@ -245,17 +245,8 @@ async fn the_result_comes_to_the_callback_signed_with_the_triggers_secret() {
             send(&server, &made, "", &order("echo")).await.ok(202),
             send(&server, &made, "", &order("fail")).await.ok(202),
         );
-        let received = async {
-            loop {
-                let mut all = server.upstream.received_requests().await.unwrap();
-                all.retain(|request| request.url.path() == "/callback");
-                if all.len() == 2 {
-                    return all;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-            }
-        };
-        let received = tokio::time::timeout(SOON, received).await.expect("it comes soon");
+        let received = tokio::time::timeout(SOON, called_back(&server, 2));
+        let received = received.await.expect("it comes soon");
         let secret = made["secret"].as_str().unwrap();
         let document = server.ask(Method::GET, "/openapi.json").send().await.ok(200);
         let mut told = Vec::new();
@@ -280,6 +271,18 @@ async fn the_result_comes_to_the_callback_signed_with_the_triggers_secret() {
         let expected = [("skill.completed", &good), ("skill.failed", &bad)];
         let expected = expected.map(|(event, run)| (event.to_owned(), run["job_id"].clone()));
         assert_eq!(told, expected);
+    }
+}
+
+/// What came to the callback, when it is so much.
+async fn called_back(server: &TestServer, times: usize) -> Vec<wiremock::Request> {
+    loop {
+        let mut all = server.upstream.received_requests().await.unwrap();
+        all.retain(|request| request.url.path() == "/callback");
+        if all.len() == times {
+            return all;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
 }
 
