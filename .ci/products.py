@@ -17,6 +17,10 @@ PYTHON = REAL / "pyvenv/bin/python"
 EXTRA = f"""
 [integrations.github]
 base_url = "http://127.0.0.1:{GITHUB}"
+
+[commands]
+enabled = ["semgrep-scan", "dependency-check", "trivy-scan", "secret-scan", "code-quality", "performance-profiling",
+           "log-analysis", "docker-build", "kubectl-apply"]
 """
 PAGES = {name: (SHARED / "reference" / f"{file}.txt").read_text() for name, file in {
     "proxy": "skillett-execute-endpoint",
@@ -212,7 +216,7 @@ def refuses(w):
         want["error"]["details"] = {}  # which fields it names goes by the request
         fits(error, want)
         same(error["error"]["code"], code)
-    _, tiny = w.server.key("limited", "tenant_c")
+    _, tiny = w.server.key("limited", "tenant_c", tier="standard")
     for _ in range(200):
         answer = w.server.call("GET", "/v1/tools?limit=1", key=tiny)
         for name in ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"):

@@ -185,7 +185,9 @@ def agents(w):
     body = {"agent_id": "default", "url": hook, "events": ["skill.completed", "conversation.created"], "secret": SECRET}
     webhook = server.call("POST", "/api/agent-webhooks", body, server.first)
     same(webhook.status, 201, webhook.text)
-    trigger = server.call("POST", "/api/triggers", {"skills": ["mock/v1/create"], "secret": SECRET}, server.first)
+    # One that is made for one skill takes its input bare.
+    several = {"skills": ["mock/v1/create", "github/v1/list-prs"], "secret": SECRET}
+    trigger = server.call("POST", "/api/triggers", several, server.first)
     same(trigger.status, 201, trigger.text)
     runs = []
     for n in range(4):
