@@ -155,11 +155,17 @@ class World:
         log = self.work / f"{name}.log"
         return Process("Prism", command, log).until(lambda: is_open(self.ports[name]), "open port", 120)
 
+    def endpoints(self, name):
+        """What is told of each endpoint; the skills of the same name have no path."""
+        for endpoint in self.get(f"/v1/skills/{name}")["endpoints"]:
+            manual = self.get(f"/v1/skills/{name}/{endpoint['name']}")
+            if "path" in manual:
+                yield endpoint, manual
+
     def call_all(self, name, lacking=()):
         """Calls every endpoint with its example; what did not work, by endpoint."""
         bad, called = {}, 0
-        for endpoint in self.get(f"/v1/skills/{name}")["endpoints"]:
-            manual = self.get(f"/v1/skills/{name}/{endpoint['name']}")
+        for endpoint, manual in self.endpoints(name):
             if not manual["examples"]:
                 bad[endpoint["name"]] = "it has no example"
                 continue
@@ -194,8 +200,7 @@ def described(w, name):
     load, prefix, credentials = SERVICES[name]
     lacking = NOT_DESCRIBED.get(name, set())
     operations = {}
-    for endpoint in w.get(f"/v1/skills/{name}")["endpoints"]:
-        manual = w.get(f"/v1/skills/{name}/{endpoint['name']}")
+    for endpoint, manual in w.endpoints(name):
         called = endpoint["name"].replace("-", "_")
         path = ELSEWHERE.get((name, called), prefix + manual["path"].replace("...", ""))
         operations[called] = (manual["method"], path)

@@ -85,7 +85,9 @@ def world(server):
     made("GET", f"/v1/executions/{job}?wait=30", None, 200)
     agent = made("POST", "/api/agents", {"id": "document", "name": "document"}, 201, "id")
     memory = made("POST", f"/api/agents/{agent}/memories", {"content": "x"}, 201, "id")
-    return {"delivery": delivery, "base": server.base, "key": key, "admin": ADMIN, "agent": agent, "memory": memory,
+    skills = {"skills": ["mockkey/v1/get-item", "mockkey/v1/create"]}
+    token = made("POST", "/api/triggers", skills, 201, "token")
+    return {"token": token, "delivery": delivery, "base": server.base, "key": key, "admin": ADMIN, "agent": agent, "memory": memory,
             "conversation": job.replace("job_", "conv_"), "key_id": key_id, "connections": connections, "sink": sink,
             "ended": [*ended, cancelled], "runs": [*ended, cancelled, later], "webhook": webhook}
 

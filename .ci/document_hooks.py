@@ -75,6 +75,9 @@ def key(label):
 
 
 def webhook(label):
+    if label.startswith("DELETE /api/"):
+        wanted = {"agent_id": "default", "url": WORLD["sink"], "events": ["skill.failed"]}
+        return spare(label, lambda: made("POST", "/api/agent-webhooks", wanted, "id"))
     if label.startswith("DELETE"):
         wanted = {"url": WORLD["sink"], "events": ["execution.completed"]}
         return spare(label, lambda: made("POST", "/v1/webhooks", wanted, "id"))
@@ -94,6 +97,8 @@ def fill(case):
             values[name] = key(label)
         elif name == "webhook_id":
             values[name] = webhook(label)
+        elif name == "token":
+            values[name] = WORLD["token"]
         elif name == "delivery_id":
             values[name] = WORLD["delivery"]
         elif name == "tool_id":
@@ -123,6 +128,11 @@ def improve(case):
     if label == "POST /api/{category}/{version}/{skill_name}":
         case.body = {"item": "1"}
         case.headers["Prefer"] = dice.choice(["wait=5", "respond-async"])
+    elif label == "POST /webhooks/{token}":
+        case.body = {"category": "mockkey", "skill": "get-item", "version": "v1", "input": {"item": "1"},
+                     "synchronous": dice.choice([True, False])}
+    elif label == "POST /auth/device/authorize":
+        case.body = {"user_code": made("POST", "/auth/device/code", {}, "user_code")}
     elif label in ("POST /api/agents", "PATCH /api/agents/{agent_id}"):
         case.body = {"name": "document", "description": dice.choice([None, "x"]), "scopes": ["*"]}
     elif label in ("POST /admin/api-keys", "PATCH /admin/api-keys/{key_id}"):
@@ -153,10 +163,11 @@ def named(operation, params):
 @schemathesis.hook
 def before_call(context, case, kwargs):
     # Nothing may be sent anywhere else, now or later.
-    if case.operation.label == "POST /v1/webhooks" and isinstance(case.body, dict):
-        url = case.body.get("url")
-        if isinstance(url, str) and ":" in url:
-            case.body["url"] = WORLD["sink"]
+    if isinstance(case.body, dict) and "webhooks" in case.operation.label:
+        for member in ("url", "callback_url"):
+            url = case.body.get(member)
+            if isinstance(url, str) and ":" in url:
+                case.body[member] = WORLD["sink"]
     # Whoever waits for a run that is not due waits as long as it may.
     waits = "execution_id" in (case.path_parameters or {}) and "wait" in (case.query or {})
     if dice.randrange(8) == 0 and not waits:
