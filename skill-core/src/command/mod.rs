@@ -5,7 +5,7 @@
 //! crate, and none of them runs unless an operator names it.
 //!
 //! What a program can reach is decided before it begins, by a launcher that bounds itself and then
-//! becomes the program ([`launch`]): files by an allow list (Landlock) that the data directory and
+//! becomes the program ([`launch()`]): files by an allow list (Landlock) that the data directory and
 //! the keys are never on, sockets and system calls (seccomp), sizes (rlimits), no privilege. Where
 //! the kernel cannot do that and no other user is named either, there are no commands. It runs in
 //! a process group of its own, which is ended with its run: at its end, when it is cancelled, when

@@ -30,7 +30,7 @@ impl Executor {
     /// client's to see. The run ends when the body of the answer has been read or dropped.
     ///
     /// # Errors
-    /// As [`Executor::execute`]; [`ErrorKind::NotFound`] when the integration has no raw door.
+    /// As [`Executor::execute`]; [`NotFound`](crate::ErrorKind::NotFound) when the integration has no raw door.
     pub async fn raw(&self, admitted: &Admitted, request: Request) -> Result<Reply> {
         let caller = admitted.caller();
         let (class, method) = (raw::class(&request.method), request.method.clone());
