@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::{
     Shared, host,
-    live::{Ending, Held, Sent, Slot, Why},
+    live::{Held, Sent, Slot, Why},
     retry::{self, Stand, Verdict},
     thread,
 };
@@ -157,34 +157,20 @@ impl Ended {
 }
 
 /// A run in its place. However the attempt ends, a panic included, the place is free again.
-pub(super) struct Placed {
+struct Placed {
     shared: Arc<Shared>,
-    pub(super) held: Arc<Held>,
+    held: Arc<Held>,
     slot: Option<Slot>,
-    ending: Option<Ending>,
     is_of_a_group: bool,
-}
-
-impl Placed {
-    /// Gives the place to another run, now that nothing is left to do but to write the end down:
-    /// the next claim goes to the disk together with it.
-    pub(super) fn leave(&mut self) {
-        if let Some(ending) = self.shared.live.ending() {
-            (self.ending, self.slot) = (Some(ending), None);
-            self.shared.freed(false);
-        }
-    }
 }
 
 impl Drop for Placed {
     fn drop(&mut self) {
         let id = self.held.lease().id;
         self.shared.live.release(id, &self.held);
-        let had_place = self.slot.take().is_some();
+        self.slot = None;
         self.shared.live.signal(id);
-        if had_place || self.is_of_a_group {
-            self.shared.freed(self.is_of_a_group);
-        }
+        self.shared.freed(self.is_of_a_group);
     }
 }
 
@@ -193,22 +179,21 @@ impl Shared {
     pub(super) fn start(self: &Arc<Self>, claimed: Claimed, held: Arc<Held>, slot: Slot) {
         held.begin();
         let is_of_a_group = claimed.work.group.is_some();
-        let (shared, slot) = (self.clone(), Some(slot));
-        let placed = Placed { shared, held, slot, ending: None, is_of_a_group };
-        let shared = self.clone();
+        let placed = Placed { shared: self.clone(), held, slot: Some(slot), is_of_a_group };
         self.tasks.spawn(async move {
+            let shared = placed.shared.clone();
             let killed = shared.killed.cancelled();
-            let work = Box::pin(shared.work(claimed, placed));
+            let work = Box::pin(shared.clone().work(claimed, placed.held.clone()));
             tokio::select! {
                 biased;
                 () = killed => {}
                 () = work => {}
             }
+            drop(placed);
         });
     }
 
-    async fn work(self: &Arc<Self>, claimed: Claimed, placed: Placed) {
-        let held = placed.held.clone();
+    async fn work(self: Arc<Self>, claimed: Claimed, held: Arc<Held>) {
         let mut run = claimed.execution.clone();
         let waited = self.now().duration_since(claimed.work.run_at);
         let waited = Duration::try_from(waited).unwrap_or_default();
@@ -220,7 +205,7 @@ impl Shared {
             None => self.attempt(&claimed, &mut run, &held).await,
         };
         run.timing.total += watch.elapsed();
-        self.conclude((run, claimed.work.deadline), ended, placed).await;
+        self.conclude((run, claimed.work.deadline), ended, &held).await;
     }
 
     /// Why a run that was claimed is over before its attempt begins.
@@ -312,8 +297,7 @@ impl Shared {
         });
         match action {
             Action::Endpoint(operation) => {
-                // Large, and not what a skill should carry around.
-                Box::pin(self.send(&attempt, (&operation, call), run, stand)).await
+                self.send(&attempt, (&operation, call), run, stand).await
             }
             Action::Skill(skill) => self.run_skill(&attempt, (skill, call), stand).await,
         }

@@ -1,17 +1,12 @@
 //! Ending attempts: what was done is not forgotten because the store stumbles.
 
-use std::{
-    mem,
-    sync::{Arc, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{
     Shared,
-    attempt::{Ended, Placed},
+    attempt::Ended,
     live::{Held, Why},
 };
 use crate::{
@@ -30,25 +25,14 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How often an attempt is ended that the store calls damaged, or that has to stop.
 const TRIES: u32 = 5;
 
-/// The end of an attempt that the store does not have yet.
-pub(super) struct Unwritten {
-    /// The lease is extended until then.
-    placed: Placed,
-    /// Why the run goes back to the queue, if it does.
-    reason: &'static str,
-    /// The engine stops afterwards.
-    _task: TaskTrackerToken,
-}
-
 impl Shared {
     /// Says how the attempt ended, unless the run is no longer ours.
     pub(super) async fn conclude(
         &self,
         (mut run, deadline): (Execution, Timestamp),
         ended: Ended,
-        mut placed: Placed,
+        held: &Held,
     ) {
-        let held = placed.held.clone();
         let now = self.now();
         let (mut run_at, mut outcome, mut is_undone) = (now, None, false);
         let mut reason = "stopped";
@@ -68,7 +52,7 @@ impl Shared {
                     Outcome::Answer { .. } => None,
                 };
                 (run.progress, run.ended_at) = (100, Some(self.clock.now()));
-                match self.sealed(&run, &over, &held).await {
+                match self.sealed(&run, &over, held).await {
                     Ok(sealed) => outcome = Some(sealed),
                     Err(error) => {
                         tracing::error!(execution = %run.id, error = %error.log_line(), "an outcome is lost");
@@ -78,96 +62,13 @@ impl Shared {
             }
         }
         let finished = Finished { lease: held.lease(), execution: run, outcome, run_at, is_undone };
-        placed.leave();
-        let unwritten = Unwritten { placed, reason, _task: self.tasks.token() };
-        let mut ends = self.ends();
-        // Afterwards nobody comes for it.
-        if !self.killed.is_cancelled() {
-            ends.push((finished, unwritten));
-        }
-        drop(ends);
-        self.ended.notify_one();
-    }
-
-    /// Writes the ends of attempts down, all that wait at once: they share a call of the store, and
-    /// the next claim goes to the disk with them.
-    pub(super) async fn write_until_killed(self: Arc<Self>) {
-        loop {
-            tokio::select! {
-                biased;
-                () = self.killed.cancelled() => return self.ends().clear(),
-                () = self.write_ends() => {}
-            }
-        }
-    }
-
-    async fn write_ends(self: &Arc<Self>) {
-        self.ended.notified().await;
-        // Attempts that end at the same time are written at the same time.
-        tokio::task::yield_now().await;
-        let (finished, unwritten): (Vec<_>, Vec<_>) =
-            mem::take(&mut *self.ends()).into_iter().unzip();
-        if finished.is_empty() {
-            return;
-        }
-        let kept = self.store.finish(&finished).await.unwrap_or_default();
-        // The next ends go to the store first.
-        let shared = self.clone();
-        self.tasks.spawn(async move { shared.tell(finished, unwritten, kept) });
-    }
-
-    /// Tells of the ends that the store kept, and sees to the others one by one.
-    fn tell(self: &Arc<Self>, finished: Vec<Finished>, unwritten: Vec<Unwritten>, kept: Vec<bool>) {
-        let mut kept = kept.into_iter();
-        for (finished, unwritten) in finished.into_iter().zip(unwritten) {
-            if self.killed.is_cancelled() {
-                return;
-            }
-            let is_kept = kept.next() == Some(true);
-            if is_kept && !unwritten.placed.held.has_spilled() {
-                self.written(&finished, unwritten.reason);
-                continue;
-            }
-            // Nobody waits for what takes longer.
-            let shared = self.clone();
-            self.tasks.spawn(async move {
-                tokio::select! {
-                    biased;
-                    () = shared.killed.cancelled() => {}
-                    () = shared.write_alone(finished, &unwritten, is_kept) => {}
-                }
-            });
-        }
-    }
-
-    async fn write_alone(&self, finished: Finished, unwritten: &Unwritten, is_kept: bool) {
-        let held = &unwritten.placed.held;
-        let finished = match is_kept {
-            true => finished,
-            false => match self.finish(finished, held).await {
-                Some(finished) => finished,
-                None => return,
-            },
-        };
-        if finished.execution.state.is_final() && held.has_spilled() {
-            self.forget_steps(&finished).await;
-        }
-        self.written(&finished, unwritten.reason);
-    }
-
-    /// Tells that the end of an attempt is written.
-    fn written(&self, finished: &Finished, reason: &'static str) {
-        let run = &finished.execution;
+        let Some(run) = self.finish(finished, held).await else { return };
         if run.state.is_final() {
-            self.executor.observer.hear(&Event::Ended(run));
+            self.executor.observer.hear(&Event::Ended(&run));
         } else {
-            self.executor.observer.hear(&Event::GivenBack { run, reason });
-            self.waits(finished.run_at);
+            self.executor.observer.hear(&Event::GivenBack { run: &run, reason });
+            self.waits(run_at);
         }
-    }
-
-    fn ends(&self) -> MutexGuard<'_, Vec<(Finished, Unwritten)>> {
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The outcome as it is kept. One that is too large for its row, and cannot be kept elsewhere
@@ -188,11 +89,16 @@ impl Shared {
 
     /// Ends the attempt durably; `None` when the run is no longer ours. A store that does not
     /// answer is asked again for as long as the lease is held: what was done must not be done anew.
-    async fn finish(&self, mut done: Finished, held: &Held) -> Option<Finished> {
+    pub(super) async fn finish(&self, mut done: Finished, held: &Held) -> Option<Execution> {
         let mut tries = 0;
         loop {
             match self.store.finish(std::slice::from_ref(&done)).await {
-                Ok(kept) if kept.first() == Some(&true) => return Some(done),
+                Ok(kept) if kept.first() == Some(&true) => {
+                    if done.execution.state.is_final() && held.has_spilled() {
+                        self.forget_steps(&done).await;
+                    }
+                    return Some(done.execution);
+                }
                 Ok(_) => {
                     let lease = held.lease();
                     if lease.fencing == done.lease.fencing {

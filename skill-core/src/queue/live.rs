@@ -3,10 +3,10 @@
 
 use std::{
     collections::HashMap,
-    fmt, mem,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -19,10 +19,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     id::ExecutionId,
     name::OwnerId,
-    record::{
-        execution::Execution,
-        run::{Lease, Room},
-    },
+    record::{execution::Execution, run::Lease},
 };
 
 /// Progress of a run that goes on: 100 is for those that ended.
@@ -202,8 +199,6 @@ struct Places {
 pub(crate) struct Live {
     slots: usize,
     places: Mutex<Places>,
-    /// Attempts that gave their place away and wait for the store.
-    ending: AtomicUsize,
     held: Mutex<HashMap<ExecutionId, Arc<Held>>>,
     listeners: Mutex<HashMap<ExecutionId, (Arc<Notify>, usize)>>,
 }
@@ -220,7 +215,6 @@ impl Live {
         Arc::new(Self {
             slots: slots as usize,
             places: Mutex::default(),
-            ending: AtomicUsize::new(0),
             held: Mutex::default(),
             listeners: Mutex::default(),
         })
@@ -243,23 +237,21 @@ impl Live {
         Some(Slot { live: self.clone(), owner: Some(owner.clone()) })
     }
 
-    /// Lets an attempt wait for the store without a place; there are no more of those than places.
-    pub(crate) fn ending(self: &Arc<Self>) -> Option<Ending> {
-        let ending = Ending(self.clone());
-        (self.ending.fetch_add(1, Ordering::AcqRel) < self.slots).then_some(ending)
-    }
-
     /// Takes every place that is free, as many as may go to one owner at once, and says which
     /// owners may have none of them.
-    pub(crate) fn free_places(self: &Arc<Self>) -> Arc<Free> {
+    pub(crate) fn free_slots(self: &Arc<Self>) -> (Vec<Slot>, Vec<OwnerId>) {
+        let mut places = lock(&self.places);
         let share = self.share();
-        let places = lock(&self.places);
-        let saturated = places.by_owner.iter().filter(|(_, has)| **has >= share);
-        let saturated = saturated.map(|(owner, _)| owner.clone()).collect();
-        drop(places);
-        let free = Free { live: self.clone(), saturated, slots: Mutex::default() };
-        free.count();
-        Arc::new(free)
+        let held = |wanted: fn(&usize, &usize) -> bool| {
+            places.by_owner.iter().filter(move |(_, has)| wanted(has, &share))
+        };
+        let saturated = held(|has, share| has >= share).map(|(owner, _)| owner.clone());
+        let saturated = saturated.collect::<Vec<_>>();
+        let most = held(|has, share| has < share).map(|(_, has)| *has).max().unwrap_or(0);
+        let free = (self.slots - places.taken).min(share - most);
+        places.taken += free;
+        let slots = (0..free).map(|_| Slot { live: self.clone(), owner: None }).collect();
+        (slots, saturated)
     }
 
     /// Keeps a run that this process begins to work on, in the place of an attempt that has given
@@ -346,67 +338,6 @@ impl Drop for Slot {
     }
 }
 
-/// Places that were taken for a claim; what it does not use is free again when this is dropped.
-pub(crate) struct Free {
-    live: Arc<Live>,
-    /// Owners that may have none of them.
-    pub(crate) saturated: Vec<OwnerId>,
-    slots: Mutex<Vec<Slot>>,
-}
-
-impl fmt::Debug for Free {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Free({})", lock(&self.slots).len())
-    }
-}
-
-impl Free {
-    /// Whether there are none.
-    pub(crate) fn is_empty(&self) -> bool {
-        lock(&self.slots).is_empty()
-    }
-
-    /// The room of a claim: these places, and those that get free until it has its turn.
-    pub(crate) fn room(self: &Arc<Self>) -> Room {
-        let places = self.clone();
-        Room::counted(move || u32::try_from(places.count()).unwrap_or(u32::MAX))
-    }
-
-    /// Takes what is free now as well, as far as all of them may go to one owner; returns how many
-    /// there are.
-    fn count(&self) -> usize {
-        let mut slots = lock(&self.slots);
-        let mut places = lock(&self.live.places);
-        let others = places.by_owner.iter().filter(|(owner, _)| !self.saturated.contains(owner));
-        let most = others.map(|(_, has)| *has).max().unwrap_or(0) + slots.len();
-        let free = self.live.slots - places.taken;
-        let more = free.min(self.live.share().saturating_sub(most));
-        places.taken += more;
-        slots.extend((0..more).map(|_| Slot { live: self.live.clone(), owner: None }));
-        slots.len()
-    }
-
-    /// The places, for what was claimed.
-    pub(crate) fn take(&self) -> Vec<Slot> {
-        mem::take(&mut lock(&self.slots))
-    }
-}
-
-/// An attempt that waits for the store, without a place.
-pub(crate) struct Ending(Arc<Live>);
-
-impl fmt::Debug for Ending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Ending")
-    }
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        self.0.ending.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
 /// Hears of changes of one run.
 pub(crate) struct Listener {
     live: Arc<Live>,
@@ -445,39 +376,4 @@ fn micros(time: Duration) -> u64 {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_gets_free_before_a_claim_has_its_turn_is_part_of_it() {
-        let live = Live::new(8);
-        let (one, two) = (OwnerId::parse("one").unwrap(), OwnerId::parse("two").unwrap());
-        let mut held: Vec<_> = (0..5).filter_map(|_| live.slot(&one)).collect();
-        let free = live.free_places();
-        let room = free.room();
-        // One more would be more than three quarters, were all of them to go to the first owner.
-        assert_eq!((room.now(), free.saturated.len()), (1, 0));
-        held.truncate(3);
-        assert_eq!((room.now(), room.now()), (3, 3));
-        held.extend(live.slot(&two));
-        held.clear();
-        assert_eq!(room.now(), 6);
-        let taken = free.take().into_iter().map(|slot| slot.of(&one)).collect::<Vec<_>>();
-        assert_eq!(taken.len(), 6);
-        drop(taken);
-        let taken = lock(&live.places).taken;
-        assert_eq!((taken, live.free_places().room().now()), (0, 6));
-    }
-
-    #[test]
-    fn no_more_attempts_wait_without_a_place_than_there_are_places() {
-        let live = Live::new(2);
-        let ending = (live.ending(), live.ending());
-        assert!(ending.0.is_some() && ending.1.is_some() && live.ending().is_none());
-        drop(ending);
-        assert!(live.ending().is_some());
-    }
 }

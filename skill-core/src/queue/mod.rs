@@ -35,7 +35,7 @@ use tokio::sync::Notify;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::journal::{said_binding, step_binding};
-use self::{finish::Unwritten, live::Live, thread::Threads, tide::Tide};
+use self::{live::Live, thread::Threads, tide::Tide};
 pub use self::{
     run::{Invoked, OnDeadline, Page, Run, Submission, Submitted},
     settings::Settings,
@@ -49,7 +49,7 @@ use crate::{
     error::Result,
     executor::Executor,
     id,
-    record::run::{Finished, Lane, Worker},
+    record::run::{Lane, Worker},
     store::Store,
 };
 
@@ -98,10 +98,6 @@ pub(crate) struct Shared {
     /// The loop wants to hear of every place that gets free.
     is_eager: AtomicBool,
     threads: Arc<Threads>,
-    /// The ends of attempts that the store does not have yet.
-    ends: Mutex<Vec<(Finished, Unwritten)>>,
-    /// Tells that there is another one.
-    ended: Notify,
     /// What is under way: submits, the loop that claims, attempts.
     tasks: TaskTracker,
     /// Signs of life, as long as anything is under way.
@@ -128,8 +124,6 @@ impl Runs {
         let shared = Arc::new(Shared {
             live: Live::new(settings.slots),
             threads: Threads::new(settings.slots),
-            ends: Mutex::default(),
-            ended: Notify::new(),
             worker: Worker(HEXLOWER.encode(&id::random::<8>()?)),
             tide: Tide::new(&*clock),
             wake: Notify::new(),

@@ -5,11 +5,14 @@
 
 use std::{
     any::Any,
-    collections::VecDeque,
-    fmt, io,
+    fmt,
     panic::AssertUnwindSafe,
     pin::Pin,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{self, RecvTimeoutError, Sender},
+    },
     thread,
     time::Duration,
 };
@@ -19,6 +22,7 @@ use tokio::{
     runtime::{Handle, RuntimeFlavor},
     sync::oneshot,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Deadline,
@@ -49,48 +53,22 @@ pub(super) enum Ended<T> {
 
 /// Threads for skills, made when they are needed.
 pub(super) struct Threads {
-    crew: Arc<Crew>,
-}
-
-/// What the threads share.
-struct Crew {
     most: usize,
-    work: Mutex<Work>,
-    called: Condvar,
-}
-
-/// The work that waits for a thread, and the threads there are.
-#[derive(Default)]
-struct Work {
-    jobs: VecDeque<Job>,
-    threads: usize,
-    /// Those that have no job.
-    idle: usize,
-    /// One of those is on its way to the jobs, and calls the next one if it leaves any: a burst of
-    /// jobs that do little wakes few threads.
-    is_called: bool,
-    is_closed: bool,
+    busy: AtomicUsize,
+    idle: Mutex<Vec<(thread::ThreadId, Sender<Job>)>>,
 }
 
 impl fmt::Debug for Threads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let work = self.crew.lock();
-        write!(f, "Threads({} busy)", work.threads - work.idle)
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        self.crew.lock().is_closed = true;
-        self.crew.called.notify_all();
+        write!(f, "Threads({} busy)", self.busy.load(Ordering::Relaxed))
     }
 }
 
 impl Threads {
     /// Returns threads for `slots` pieces of work at once.
     pub(super) fn new(slots: u32) -> Arc<Self> {
-        let (most, work) = (slots as usize + SPARE, Mutex::default());
-        Arc::new(Self { crew: Arc::new(Crew { most, work, called: Condvar::new() }) })
+        let (most, busy) = (slots as usize + SPARE, AtomicUsize::new(0));
+        Arc::new(Self { most, busy, idle: Mutex::default() })
     }
 
     /// Runs `work` at most until `deadline`. Dropping the future drops the work, as soon as it
@@ -99,25 +77,25 @@ impl Threads {
     /// # Errors
     /// [`ErrorKind::Unavailable`] when there is no thread to be had.
     pub(super) async fn run<T: Send + 'static>(
-        &self,
+        self: &Arc<Self>,
         work: impl Future<Output = T> + Send + 'static,
         deadline: Deadline,
     ) -> Result<Ended<T>> {
         let (reply, mut answer) = oneshot::channel();
-        // Nothing is ever sent: it is heard when the other end is dropped.
-        let (guard, abandoned) = oneshot::channel::<()>();
+        let abandoned = CancellationToken::new();
+        let heard = abandoned.clone();
         let job = async move {
             let work = AssertUnwindSafe(work).catch_unwind();
             let ended = tokio::select! {
-                biased;
                 ended = work => match ended {
                     Ok(value) => Ended::Well(value),
                     Err(payload) => panicked(&*payload),
                 },
-                _ = abandoned => Ended::Late,
+                () = heard.cancelled() => Ended::Late,
             };
             drop(reply.send(ended));
         };
+        let guard = abandoned.drop_guard();
         self.start(Box::pin(job))?;
         if let Some(ended) = deadline.run(&mut answer).await {
             return Ok(ended.unwrap_or(Ended::Panicked));
@@ -127,76 +105,65 @@ impl Threads {
         Ok(ended.map_or(Ended::Blocked, |ended| ended.unwrap_or(Ended::Panicked)))
     }
 
-    fn start(&self, job: Job) -> Result<()> {
+    fn start(self: &Arc<Self>, job: Job) -> Result<()> {
         let runtime = Handle::current();
         if runtime.runtime_flavor() == RuntimeFlavor::CurrentThread {
             drop(runtime.spawn(job));
             return Ok(());
         }
-        let mut work = self.crew.lock();
-        if work.jobs.len() + work.threads - work.idle >= self.crew.most {
+        let mut job = job;
+        while let Some((_, idle)) = { self.lock().pop() } {
+            match idle.send(job) {
+                Ok(()) => return Ok(()),
+                Err(mpsc::SendError(back)) => job = back,
+            }
+        }
+        if self.busy.fetch_add(1, Ordering::AcqRel) >= self.most {
+            self.busy.fetch_sub(1, Ordering::AcqRel);
             let message = "too many skills do not give their threads back: restart the engine";
             return Err(Error::new(ErrorKind::Unavailable, message));
         }
-        work.jobs.push_back(job);
-        self.crew.call(&mut work, &runtime).map_err(|cause| {
-            work.jobs.pop_back();
+        let threads = Arc::downgrade(self);
+        let spawned = thread::Builder::new()
+            .name("skill".into())
+            .spawn(move || serve(&threads, &runtime, job));
+        spawned.map(drop).map_err(|cause| {
+            self.busy.fetch_sub(1, Ordering::AcqRel);
             Error::new(ErrorKind::Unavailable, "there is no thread for the skill").caused_by(cause)
         })
     }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(thread::ThreadId, Sender<Job>)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl Crew {
-    fn lock(&self) -> MutexGuard<'_, Work> {
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sees to it that a thread comes for the next job.
-    fn call(self: &Arc<Self>, work: &mut Work, runtime: &Handle) -> io::Result<()> {
-        if work.is_called {
-            return Ok(());
+/// Does one piece of work after the other, until there is none for a while.
+fn serve(threads: &Weak<Threads>, runtime: &Handle, first: Job) {
+    let me = thread::current().id();
+    let (give, take) = mpsc::channel();
+    let mut next = Some(first);
+    loop {
+        if let Some(job) = next.take() {
+            // The runtime may end under it.
+            drop(std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(job))));
+            let Some(threads) = threads.upgrade() else { return };
+            threads.lock().push((me, give.clone()));
         }
-        if work.idle == 0 {
-            let (crew, runtime) = (self.clone(), runtime.clone());
-            thread::Builder::new().name("skill".into()).spawn(move || crew.serve(&runtime))?;
-            work.threads += 1;
-            work.idle += 1;
-        } else {
-            self.called.notify_one();
-        }
-        work.is_called = true;
-        Ok(())
-    }
-
-    /// Does one job after the other, until there is none for a while.
-    fn serve(self: Arc<Self>, runtime: &Handle) {
-        let mut work = self.lock();
-        let mut is_late = false;
-        work.is_called = false;
-        loop {
-            if let Some(job) = work.jobs.pop_front() {
-                work.idle -= 1;
-                if !work.jobs.is_empty()
-                    && let Err(cause) = self.call(&mut work, runtime)
-                {
-                    tracing::error!(%cause, "there is no thread for a skill: it waits for another");
+        match take.recv_timeout(IDLE) {
+            Ok(job) => next = Some(job),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                let Some(threads) = threads.upgrade() else { return };
+                let mut idle = threads.lock();
+                let before = idle.len();
+                idle.retain(|(id, _)| *id != me);
+                // Otherwise somebody has taken it from there and is about to send work.
+                if idle.len() < before {
+                    drop(idle);
+                    threads.busy.fetch_sub(1, Ordering::AcqRel);
+                    return;
                 }
-                drop(work);
-                // The runtime may end under it.
-                drop(std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(job))));
-                (work, is_late) = (self.lock(), false);
-                work.idle += 1;
-                continue;
             }
-            if work.is_closed || is_late {
-                work.threads -= 1;
-                work.idle -= 1;
-                return;
-            }
-            let waited = self.called.wait_timeout(work, IDLE);
-            let (back, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-            (work, is_late) = (back, waited.timed_out());
-            work.is_called = false;
         }
     }
 }
@@ -210,8 +177,6 @@ fn panicked<T>(payload: &(dyn Any + Send)) -> Ended<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
     use super::*;
 
     fn soon() -> Deadline {
@@ -221,7 +186,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn work_that_blocks_takes_nothing_but_its_thread() {
         let threads = Threads::new(1);
-        let stop = Arc::new(AtomicBool::new(false));
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let seen = stop.clone();
         let spin = async move {
             while !seen.load(Ordering::Relaxed) {
@@ -245,27 +210,7 @@ mod tests {
             let ended = threads.run(nap, Deadline::after(Duration::from_secs(5))).await.unwrap();
             assert!(matches!(ended, Ended::Well(_)));
         }
-        assert!(threads.crew.lock().threads <= 2);
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn work_that_waits_for_other_work_gets_a_thread_beside_it() {
-        let threads = Threads::new(20);
-        for _ in 0..50 {
-            let barrier = Arc::new(std::sync::Barrier::new(20));
-            let all = (0..20).map(|_| {
-                let (threads, barrier) = (threads.clone(), barrier.clone());
-                let meet = async move { barrier.wait().is_leader() };
-                let until = Deadline::after(Duration::from_secs(20));
-                tokio::spawn(async move { threads.run(meet, until).await })
-            });
-            let mut leaders = 0;
-            for one in all.collect::<Vec<_>>() {
-                let ended = one.await.unwrap().unwrap();
-                leaders += u32::from(matches!(ended, Ended::Well(true)));
-            }
-            assert_eq!(leaders, 1);
-        }
+        assert!(threads.busy.load(Ordering::Relaxed) <= 2);
     }
 
     #[tokio::test]

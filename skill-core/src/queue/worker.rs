@@ -29,12 +29,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(10);
 
 impl Shared {
-    /// Starts the loop that claims, the one that writes ends, and the signs of life.
+    /// Starts the loop that claims and the signs of life.
     pub(crate) fn serve(self: &Arc<Self>) {
         let claiming = self.clone();
         self.tasks.spawn(async move { claiming.claim_until_closed().await });
-        let writing = self.clone();
-        self.beats.spawn(async move { writing.write_until_killed().await });
         let beating = self.clone();
         self.beats.spawn(async move { beating.beat_until_killed().await });
     }
@@ -108,28 +106,27 @@ impl Shared {
     async fn claim_all(self: &Arc<Self>) -> Result<Duration> {
         loop {
             self.is_eager.store(true, Ordering::Release);
-            let places = self.live.free_places();
-            if places.is_empty() {
+            let (slots, saturated) = self.live.free_slots();
+            if slots.is_empty() {
                 self.backlog.store(true, Ordering::Release);
                 return Ok(SWEEP);
             }
             self.backlog.store(false, Ordering::Release);
-            let (now, steady) = (self.now(), self.clock.steady());
+            let (now, steady, asked) = (self.now(), self.clock.steady(), slots.len());
             self.keep_ahead_of(now).await?;
             let want = Claim {
                 worker: self.worker.clone(),
                 now,
                 until: now + self.settings.lease,
-                room: places.room(),
+                room: u32::try_from(asked).unwrap_or(u32::MAX).into(),
                 after: self.turn().clone(),
-                saturated: places.saturated.clone(),
+                saturated,
             };
             let claimed = self.store.claim(&want).await?;
             if let Some(last) = claimed.last() {
                 self.served(&last.execution);
             }
-            let slots = places.take();
-            let is_short = claimed.len() < slots.len();
+            let is_short = claimed.len() < asked;
             for (claimed, slot) in claimed.into_iter().zip(slots) {
                 self.take(claimed, steady, slot);
             }
@@ -137,7 +134,7 @@ impl Shared {
                 return Ok(SWEEP);
             }
             if is_short {
-                if places.saturated.is_empty() {
+                if want.saturated.is_empty() {
                     self.is_eager.store(false, Ordering::Release);
                 }
                 return self.next_look(now).await;
