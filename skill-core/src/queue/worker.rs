@@ -167,10 +167,7 @@ impl Shared {
 
     fn take(self: &Arc<Self>, claimed: Claimed, steady: Duration, slot: Slot) {
         let id = claimed.execution.id;
-        // One that was not lost was given back by the attempt here, which does not know yet that
-        // this is on disk.
-        let was_lost = |held: &Arc<Held>| held.set_losses(claimed.crashes);
-        if let Some(held) = self.live.held(id).filter(was_lost) {
+        if let Some(held) = self.live.held(id) {
             tracing::warn!(execution = %id, "a run was claimed again while it went on here");
             if claimed.lease.fencing == held.lease().fencing + 1 {
                 return held.renew(claimed.lease, steady, self.settings.lease);
@@ -180,7 +177,6 @@ impl Shared {
         }
         let slot = slot.of(&claimed.execution.owner);
         let held = Held::new(claimed.lease.clone(), steady, self.settings.lease);
-        held.set_losses(claimed.crashes);
         self.live.hold(id, held.clone());
         self.start(claimed, held, slot);
     }
