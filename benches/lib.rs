@@ -66,7 +66,7 @@ pub fn want(most: u32) -> Claim {
         worker: Worker("bench".into()),
         now,
         until: now + Duration::from_secs(60),
-        room: most.into(),
+        most,
         after: None,
         saturated: Vec::new(),
     }

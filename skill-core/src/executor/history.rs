@@ -109,6 +109,11 @@ impl History {
             .ok_or_else(|| Error::not_found("there is no execution with this id"))
     }
 
+    /// Whether the end of the run waits to be written.
+    pub(crate) fn has(&self, id: ExecutionId) -> bool {
+        self.lock().contains_key(&id)
+    }
+
     /// The kept inputs and the kept outcome of a run.
     pub(crate) async fn bodies(
         &self,

@@ -46,6 +46,7 @@ use self::{
     quotas::{Called, Patience},
     recording::Recording,
     send::{Grant, Prepared},
+    under_way::unless_stopped,
 };
 use crate::{
     access::{Admitted, Caller, Intent, Keys, authorize},
@@ -257,11 +258,12 @@ impl Executor {
                 return replay;
             }
         }
-        let (how, id) = ((call, deadline, None), run.execution.id);
+        let how = (call, deadline, None);
+        let stopped = is_durable.then(|| run.list());
         let attempt = self.answer(caller, how, action, &mut run.execution);
-        let answered = match is_durable {
-            true => self.under_way.during(id, attempt).await,
-            false => attempt.await,
+        let answered = match stopped {
+            Some(stopped) => unless_stopped(stopped, attempt).await,
+            None => attempt.await,
         };
         run.settle(&answered);
         if call.keeps_bodies {
@@ -315,6 +317,12 @@ impl Executor {
                 "there is no action `{name}`: check the integration and the endpoint"
             ))
         })
+    }
+
+    /// Whether this process knows the end of a call better than the store: it goes on here, or its
+    /// end waits to be written.
+    pub(crate) fn has(&self, id: ExecutionId) -> bool {
+        self.under_way.has(id) || self.history.has(id)
     }
 
     pub(crate) fn deadline(&self, call: &CallRequest, action: &Operation) -> Deadline {

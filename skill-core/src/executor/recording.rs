@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
-use super::{Executor, KEPT, history::Room, observe::Event, replay, send::Answered};
+use super::{
+    Executor, KEPT, history::Room, observe::Event, replay, send::Answered, under_way::Listed,
+};
 use crate::{
     access::Caller,
     call::{CallRequest, Reply},
@@ -72,6 +75,8 @@ pub(super) struct Recording<'a> {
     pub(super) outcome: Option<Sealed>,
     /// Inputs and outcome, where the history keeps them.
     pub(super) bodies: (Option<Sealed>, Option<Sealed>),
+    /// A call that is on disk is listed until the history has its end.
+    listed: Option<Listed<'a>>,
 }
 
 impl<'a> Recording<'a> {
@@ -97,6 +102,7 @@ impl<'a> Recording<'a> {
             is_replay: false,
             outcome: None,
             bodies: (None, None),
+            listed: None,
         })
     }
 
@@ -119,6 +125,11 @@ impl<'a> Recording<'a> {
     pub(super) fn is_large(&self) -> bool {
         let bodies = [&self.bodies.0, &self.bodies.1].into_iter().flatten();
         bodies.map(|sealed| sealed.0.len()).sum::<usize>() > KEPT
+    }
+
+    /// Lists the call, which is on disk; what this returns ends when somebody stops it.
+    pub(super) fn list(&mut self) -> CancellationToken {
+        self.listed.insert(self.executor.under_way.list(self.execution.id)).token()
     }
 
     /// Notes what the answer means for the run.

@@ -17,22 +17,16 @@ use crate::{
 pub(crate) struct UnderWay(Mutex<HashMap<ExecutionId, CancellationToken>>);
 
 impl UnderWay {
-    /// Does `work` unless somebody stops it.
-    pub(super) async fn during<T>(
-        &self,
-        id: ExecutionId,
-        work: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
+    /// Lists a call until what this returns is dropped.
+    pub(super) fn list(&self, id: ExecutionId) -> Listed<'_> {
         let token = CancellationToken::new();
         self.lock().insert(id, token.clone());
-        let _listed = Listed(self, id);
-        tokio::select! {
-            biased;
-            () = token.cancelled() => {
-                Err(Error::new(ErrorKind::Conflict, "the call was cancelled"))
-            }
-            done = work => done,
-        }
+        Listed { all: self, id, token }
+    }
+
+    /// Whether the call is one of this process: it has not ended, or its end is not recorded yet.
+    pub(super) fn has(&self, id: ExecutionId) -> bool {
+        self.lock().contains_key(&id)
     }
 
     /// Stops a call, if it is one of this process.
@@ -47,11 +41,36 @@ impl UnderWay {
     }
 }
 
-/// Takes the call off the list, however it ends.
-struct Listed<'a>(&'a UnderWay, ExecutionId);
+/// A call that is listed. It goes off the list with this, however it ends.
+pub(super) struct Listed<'a> {
+    all: &'a UnderWay,
+    id: ExecutionId,
+    token: CancellationToken,
+}
+
+impl Listed<'_> {
+    /// What ends when somebody stops the call.
+    pub(super) fn token(&self) -> CancellationToken {
+        self.token.clone()
+    }
+}
+
+/// Does `work` until somebody stops it.
+pub(super) async fn unless_stopped<T>(
+    stopped: CancellationToken,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::select! {
+        biased;
+        () = stopped.cancelled() => {
+            Err(Error::new(ErrorKind::Conflict, "the call was cancelled"))
+        }
+        done = work => done,
+    }
+}
 
 impl Drop for Listed<'_> {
     fn drop(&mut self) {
-        self.0.lock().remove(&self.1);
+        self.all.lock().remove(&self.id);
     }
 }

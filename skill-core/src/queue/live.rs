@@ -6,7 +6,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -56,6 +56,8 @@ pub(crate) struct Held {
     why: Mutex<Option<Why>>,
     progress: AtomicU8,
     sent: AtomicU8,
+    /// How often the run was lost when it was claimed.
+    losses: AtomicU32,
     /// Somebody works on it: before that its row may not be there yet.
     is_begun: AtomicBool,
     /// Some of its steps are artifacts.
@@ -78,6 +80,7 @@ impl Held {
             why: Mutex::new(None),
             progress: AtomicU8::new(0),
             sent: AtomicU8::new(0),
+            losses: AtomicU32::new(0),
             is_begun: AtomicBool::new(false),
             has_spilled: AtomicBool::new(false),
         })
@@ -99,6 +102,12 @@ impl Held {
             *mine = Lease { until, ..lease };
             self.safe_until.fetch_max(micros(from + hold), Ordering::AcqRel);
         }
+    }
+
+    /// Keeps how often the run was lost with its worker, as its claim says. Says whether that is
+    /// news.
+    pub(crate) fn set_losses(&self, losses: u32) -> bool {
+        self.losses.fetch_max(losses, Ordering::AcqRel) < losses
     }
 
     /// Tells the attempt to stop; the first reason stands.
@@ -245,8 +254,8 @@ impl Live {
         (slots, saturated)
     }
 
-    /// Keeps a run that this process begins to work on; the one that is there already stays, and
-    /// takes the later lease over.
+    /// Keeps a run that this process begins to work on, in the place of an attempt that has given
+    /// it back.
     pub(crate) fn hold(&self, id: ExecutionId, held: Arc<Held>) {
         lock(&self.held).insert(id, held);
     }

@@ -47,12 +47,14 @@ impl Shared {
         loop {
             let lost = self.store.orphans(self.clock.now(), BATCH).await?;
             let is_last = lost.len() < BATCH as usize;
-            let ended = lost.into_iter().map(|run| self.orphan(run)).collect::<Result<Vec<_>>>()?;
+            // A process that was frozen, or whose clock jumped, still has its own.
+            let lost = lost.into_iter().filter(|run| !self.executor.has(run.id));
+            let ended = lost.map(|run| self.orphan(run)).collect::<Result<Vec<_>>>()?;
             if !ended.is_empty() {
                 self.store.record(&ended).await?;
             }
             total += ended.len() as u64;
-            if is_last {
+            if is_last || ended.is_empty() {
                 return Ok(total);
             }
         }

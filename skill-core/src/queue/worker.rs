@@ -118,7 +118,7 @@ impl Shared {
                 worker: self.worker.clone(),
                 now,
                 until: now + self.settings.lease,
-                room: u32::try_from(asked).unwrap_or(u32::MAX).into(),
+                most: u32::try_from(asked).unwrap_or(u32::MAX),
                 after: self.turn().clone(),
                 saturated,
             };
@@ -167,7 +167,10 @@ impl Shared {
 
     fn take(self: &Arc<Self>, claimed: Claimed, steady: Duration, slot: Slot) {
         let id = claimed.execution.id;
-        if let Some(held) = self.live.held(id) {
+        // One that was not lost was given back by the attempt here, which does not know yet that
+        // this is on disk.
+        let was_lost = |held: &Arc<Held>| held.set_losses(claimed.crashes);
+        if let Some(held) = self.live.held(id).filter(was_lost) {
             tracing::warn!(execution = %id, "a run was claimed again while it went on here");
             if claimed.lease.fencing == held.lease().fencing + 1 {
                 return held.renew(claimed.lease, steady, self.settings.lease);
@@ -177,6 +180,7 @@ impl Shared {
         }
         let slot = slot.of(&claimed.execution.owner);
         let held = Held::new(claimed.lease.clone(), steady, self.settings.lease);
+        held.set_losses(claimed.crashes);
         self.live.hold(id, held.clone());
         self.start(claimed, held, slot);
     }

@@ -1,7 +1,5 @@
 //! Runs that wait in the queue: what a worker needs, and who holds one.
 
-use std::{fmt, sync::Arc};
-
 use jiff::Timestamp;
 
 use crate::{
@@ -120,42 +118,8 @@ pub struct Lease {
     pub until: Timestamp,
 }
 
-/// How many runs a worker has room for. The store asks when the claim has its turn: by then there
-/// may be more room than when it was sent.
-///
-/// ```
-/// use skill_core::record::run::Room;
-/// assert_eq!(Room::from(3).now(), 3);
-/// ```
-#[derive(Clone)]
-pub struct Room(Arc<dyn Fn() -> u32 + Send + Sync>);
-
-impl Room {
-    /// Returns room that is counted by `count`, which is called again when the claim is made again.
-    pub fn counted(count: impl Fn() -> u32 + Send + Sync + 'static) -> Self {
-        Self(Arc::new(count))
-    }
-
-    /// How many runs there is room for at this moment.
-    pub fn now(&self) -> u32 {
-        (self.0)()
-    }
-}
-
-impl From<u32> for Room {
-    fn from(most: u32) -> Self {
-        Self::counted(move || most)
-    }
-}
-
-impl fmt::Debug for Room {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Room")
-    }
-}
-
 /// Which runs a worker wants.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// Who asks.
     pub worker: Worker,
@@ -164,7 +128,7 @@ pub struct Claim {
     /// Until when the leases last.
     pub until: Timestamp,
     /// How many at most.
-    pub room: Room,
+    pub most: u32,
     /// The lane that was served last: the one behind it is the first.
     pub after: Option<Lane>,
     /// Owners that have as many workers already as they may have.

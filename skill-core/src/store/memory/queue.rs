@@ -271,7 +271,7 @@ impl Tables {
             })
             .collect();
         let (mut busy, mut picked) = (self.busy(want.now, &want.worker), Vec::new());
-        let most = want.room.now() as usize;
+        let most = want.most as usize;
         while picked.len() < most && !turns.is_empty() {
             for lane in &mut turns {
                 let next = std::iter::from_fn(|| lane.pop_front()).find(|(run, waiting)| {

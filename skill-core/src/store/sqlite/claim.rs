@@ -94,8 +94,7 @@ pub(super) fn may_start(session: &Session, asked: &Enqueue, asks: &Worker) -> Wo
 
 /// The rows to claim, in the order of the turns.
 fn pick(session: &Session, want: &Claim) -> Work<Vec<i64>> {
-    let (now, room) = (want.now.as_microsecond(), want.room.now());
-    let most = room as usize;
+    let (now, most) = (want.now.as_microsecond(), want.most as usize);
     let mut lapsed = lapsed(session, want)?;
     let mut busy = Busy::at(now, &want.worker);
     let (mut picked, mut turns) = (Vec::new(), Vec::new());
@@ -115,7 +114,7 @@ fn pick(session: &Session, want: &Claim) -> Work<Vec<i64>> {
         let lost = lapsed.remove(&lane).unwrap_or_default();
         at = Some(lane.clone());
         let mut turn = Turn::open(session, lane, lost)?;
-        if let Some(row) = turn.next(session, &mut busy, room)? {
+        if let Some(row) = turn.next(session, &mut busy, want.most)? {
             picked.push(row);
             turns.push(turn);
         }
@@ -124,7 +123,7 @@ fn pick(session: &Session, want: &Claim) -> Work<Vec<i64>> {
         let mut again = Vec::with_capacity(turns.len());
         for mut turn in turns {
             if picked.len() < most
-                && let Some(row) = turn.next(session, &mut busy, room)?
+                && let Some(row) = turn.next(session, &mut busy, want.most)?
             {
                 picked.push(row);
                 again.push(turn);

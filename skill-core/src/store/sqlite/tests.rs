@@ -166,7 +166,7 @@ async fn a_full_disk_loses_no_run_and_counts_none_that_it_refused() {
     assert_eq!(store.enqueue(&[queued(10)]).await.unwrap(), [Enqueued::New(None)]);
     let at = jiff::Timestamp::UNIX_EPOCH;
     let (worker, saturated) = (Worker("one".into()), Vec::new());
-    let want = Claim { worker, now: at, until: at, room: 1.into(), after: None, saturated };
+    let want = Claim { worker, now: at, until: at, most: 1, after: None, saturated };
     let claimed = store.claim(&want).await.unwrap().remove(0);
     limit(&store, 1).await;
     let error = store.enqueue(&[queued(1 << 20)]).await.unwrap_err();
@@ -197,7 +197,7 @@ async fn a_run_that_was_claimed_over_another_connection_ends_as_a_whole() {
     let asked = Enqueue { idempotency: Some(once.clone()), ..queued(10) };
     store.enqueue(std::slice::from_ref(&asked)).await.unwrap();
     let (worker, saturated) = (Worker("one".into()), Vec::new());
-    let want = Claim { worker, now: at, until: at, room: 1.into(), after: None, saturated };
+    let want = Claim { worker, now: at, until: at, most: 1, after: None, saturated };
     let claimed = store.claim(&want).await.unwrap().remove(0);
     let step = Step { position: 0, name: "first".into(), value: None };
     assert!(store.record_step(&claimed.lease, &step).await.unwrap());

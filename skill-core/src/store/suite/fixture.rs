@@ -206,7 +206,7 @@ pub(super) fn want(seconds: i64, most: u32) -> Claim {
         worker: Worker("one".into()),
         now: at(seconds),
         until: at(seconds + 60),
-        room: most.into(),
+        most,
         after: None,
         saturated: Vec::new(),
     }

@@ -251,6 +251,28 @@ async fn a_call_that_was_lost_with_its_process_is_known_to_be_in_doubt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_that_goes_on_here_is_not_lost_whatever_the_clock_says() {
+    let clock = Flowing::new();
+    let store = Arc::new(MemoryStore::new());
+    let world = World::with(store, |builder| builder.clock(clock.clone())).await;
+    world.script.play(|_| async {
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        answers(201, r#"{"id": 1}"#)
+    });
+    let (engine, caller) = (world.engine.clone(), world.caller.clone());
+    let request = || write().idempotency_key("k").timeout(Duration::from_secs(200));
+    let calling = tokio::spawn(async move { engine.call(&caller, request()).await });
+    world.sent_to("open.test/items", 1).await;
+    clock.jump(SignedDuration::from_hours(1));
+    // Longer than it takes until somebody looks for lost calls.
+    let reply = calling.await.unwrap().unwrap();
+    assert_eq!(reply.status, 201);
+    let again = world.engine.call(&world.caller, request()).await.unwrap();
+    assert!(again.is_replay && again.execution == reply.execution, "{again:?}");
+    assert_eq!((again.status, world.state(reply.execution).await), (reply.status, State::Success));
+}
+
+#[tokio::test(start_paused = true)]
 async fn finished_steps_answer_from_the_journal_after_a_crash() {
     let done = Arc::new(AtomicUsize::new(0));
     let count = done.clone();

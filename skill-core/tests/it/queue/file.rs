@@ -1,12 +1,19 @@
 //! Runs over a file, through the deaths of their process.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use serde_json::json;
 use skill_core::{
+    Error, ErrorKind,
     clock::SystemClock,
     id::ExecutionId,
     record::execution::State,
+    skill::Skill,
     store::{Store, sqlite::SqliteStore},
 };
 
@@ -37,12 +44,27 @@ where
             let echo = skill("echo", |_, input| async move { Ok(input) });
             let world = World::with(store, |b| {
                 let b = b.clock(Arc::new(SystemClock::new())).queue(few);
-                b.skill(echo.clone())
+                b.skill(echo.clone()).skill(stumbling())
             });
             life(world.await).await
         })
     });
     process.join().unwrap()
+}
+
+/// A skill whose first three attempts cannot do anything yet.
+fn stumbling() -> Arc<dyn Skill> {
+    let begun = Arc::new(Mutex::new(BTreeMap::<String, u32>::new()));
+    skill("stumble", move |_, input| {
+        let attempts =
+            *begun.lock().unwrap().entry(input.to_string()).and_modify(|n| *n += 1).or_insert(1);
+        async move {
+            match attempts {
+                1..=3 => Err(Error::new(ErrorKind::Unavailable, "not yet")),
+                _ => Ok(input),
+            }
+        }
+    })
 }
 
 /// Opens the file as soon as what the last life left running has let go of it.
@@ -95,6 +117,25 @@ fn what_was_acknowledged_ends_once_through_deaths_of_the_process() {
             assert_eq!(answer(&run), expected);
         }
         world.engine.stop().await;
+    });
+}
+
+#[test]
+fn a_run_that_was_given_back_may_be_begun_before_that_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    live(&folder.path().join("skill.db"), |world| async move {
+        let mut ids = Vec::new();
+        for n in 0..200 {
+            ids.push(world.submit(call("test", "stumble").param("n", n)).await);
+        }
+        let ends = async {
+            for id in ids {
+                let run = world.ended(id).await;
+                assert_eq!((run.execution.state, run.execution.attempts), (State::Success, 4));
+            }
+        };
+        // Sooner than any lease lapses.
+        tokio::time::timeout(Duration::from_secs(20), ends).await.expect("none is left behind");
     });
 }
 
